@@ -1,0 +1,60 @@
+"""The process model: messages, mailboxes, refs and the runtime. Nothing here knows supervisors."""
+
+from actors.actor import Actor
+from actors.dispatch import handles
+from actors.exits import (
+    ActorDied,
+    ActorError,
+    CallCycle,
+    CallTimeout,
+    Crashed,
+    Exit,
+    Killed,
+    MailboxFull,
+    NoSuchActor,
+    Normal,
+    Shutdown,
+    StartFailed,
+    Unhandled,
+    is_orderly,
+)
+from actors.messages import Call, Down, Envelope, Idle, Refusal
+from actors.middleware import Middleware, Next
+from actors.monitors import Monitor
+from actors.ref import Ref
+from actors.replies import Later
+from actors.runtime.system import Startable, System, open_system
+from actors.schedule import ActorTimer
+
+__all__ = [
+    "Actor",
+    "ActorDied",
+    "ActorError",
+    "ActorTimer",
+    "Call",
+    "CallCycle",
+    "CallTimeout",
+    "Crashed",
+    "Down",
+    "Envelope",
+    "Exit",
+    "Idle",
+    "Killed",
+    "Later",
+    "MailboxFull",
+    "Middleware",
+    "Monitor",
+    "Next",
+    "NoSuchActor",
+    "Normal",
+    "Ref",
+    "Refusal",
+    "Shutdown",
+    "StartFailed",
+    "Startable",
+    "System",
+    "Unhandled",
+    "handles",
+    "is_orderly",
+    "open_system",
+]

@@ -1,0 +1,70 @@
+"""What travels between actors: any object, and a few the library knows by name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import attrs
+
+from actors.exits import Exit
+
+if TYPE_CHECKING:
+    from actors.ref import Ref
+    from actors.replies import Slot
+
+R = TypeVar("R", covariant=True)
+
+
+class Call(Generic[R]):
+    """Base of messages that are answered: ``class Withdraw(Call[int])`` is answered by an int.
+
+    A plain class without fields of its own, so that dataclasses, attrs classes and slotted
+    classes can all derive from it. ``cast`` and ``send`` take a ``Call`` too; its answer is then
+    dropped.
+    """
+
+    __slots__ = ()
+
+
+class Refusal(Exception):
+    """An answer that is "no".
+
+    Raised by the handler of a ``Call``, the caller gets this very exception and the actor lives.
+    Raised by the handler of a one-way message, it is logged as a dead letter and the actor lives.
+    Raised anywhere else, it is a crash like any other exception.
+    """
+
+
+@attrs.frozen
+class Down:
+    """A monitored incarnation has ended. See :meth:`actors.Ref.monitor`."""
+
+    ref: Ref[Any]
+    incarnation: int
+    exit: Exit
+
+
+@attrs.frozen
+class Idle:
+    """No message has come for the time given to :meth:`actors.Actor.idle_after`."""
+
+
+@attrs.frozen
+class Envelope:
+    """A message and what is known about its sending; inside a handler, ``self.envelope``.
+
+    ``id`` is unique within a system and its runs. ``correlation_id`` is the id of the message
+    that began the chain, ``causation_id`` that of the message whose handler sent this one
+    (``None`` at the start of a chain). ``sender`` is the actor that sent it, or ``None``.
+    ``deadline`` is the moment, on trio's clock, at which the caller stops waiting.
+    """
+
+    message: object
+    id: str
+    correlation_id: str
+    causation_id: str | None = None
+    sender: Ref[Any] | None = None
+    deadline: float | None = None
+    key: str | None = None
+    origin: tuple[Slot | None, tuple[Any, ...]] = attrs.field(repr=False, eq=False, kw_only=True)
+    """What ``forward`` needs; not for users."""

@@ -1,0 +1,30 @@
+"""What stands around a handler: timing, checking, deduplication, transactions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from actors.messages import Envelope
+
+Next: TypeAlias = "Callable[[Envelope], Awaitable[Any]]"
+"""The rest of the way to the handler."""
+
+
+class Middleware(Protocol):
+    """An async function, or an object with such a ``__call__``, around each handler of an actor.
+
+    ``await next(envelope)`` goes on and returns the handler's value, a ``Later`` included; what
+    the middleware returns is the answer. It may pass on another envelope (``attrs.evolve``), raise
+    a ``Refusal``, or not call ``next`` at all. An actor with middleware handles every message in
+    its own task.
+
+    >>> class Bank(Actor):
+    ...     middleware = (timed,)       # outermost first; read once per incarnation
+    """
+
+    async def __call__(self, envelope: Envelope, next: Next, /) -> Any:
+        """Handle one message."""
+        ...

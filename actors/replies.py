@@ -1,0 +1,188 @@
+"""Reply slots: where the answer to one call arrives, never in a mailbox."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import trio
+
+from actors.exits import ActorError, CallTimeout
+from actors.messages import Refusal
+
+if TYPE_CHECKING:
+    from actors.place import Place
+    from actors.timers import Timer
+
+R = TypeVar("R", contravariant=True)
+
+CALL_TIMEOUT = 5.0
+"""Seconds a call waits unless told otherwise."""
+
+
+class Slot:
+    """One call's answer. Settled once: the first reply, failure, deadline or cancellation wins."""
+
+    __slots__ = (
+        "__weakref__",
+        "deadline",
+        "done",
+        "error",
+        "holder",
+        "inherited",
+        "message",
+        "taken",
+        "task",
+        "timeout",
+        "timer",
+        "value",
+    )
+
+    def __init__(
+        self,
+        message: object,
+        holder: Place,
+        timeout: float | None = None,
+        deadline: float | None = None,
+        *,
+        inherited: bool = False,
+    ) -> None:
+        self.message = message
+        self.holder: Place | None = holder
+        """Whoever owes the answer now; what the caller waits for. ``None``: nobody in particular"""
+        self.timeout = timeout
+        self.deadline = deadline
+        self.inherited = inherited
+        self.task: trio.lowlevel.Task | None = None
+        self.timer: Timer | None = None
+        self.done = False
+        self.taken = False
+        """The answer no longer follows from the handler's return: deferred, forwarded, stashed."""
+        self.value: Any = None
+        self.error: BaseException | None = None
+
+    def reply(self, value: object) -> None:
+        """Answer, unless the slot is settled already."""
+        if not self.done:
+            self.value = value
+            self.settle()
+
+    def fail(self, error: BaseException) -> None:
+        """Answer by raising ``error`` in the caller, unless the slot is settled already."""
+        if not self.done:
+            self.error = error
+            self.settle()
+
+    def settle(self) -> None:
+        """The slot has its answer, or nobody wants it any more."""
+        self.done = True
+        self.holder = None
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
+        if self.task is not None:
+            task, self.task = self.task, None
+            trio.lowlevel.reschedule(task)
+
+    def expire(self) -> None:
+        """The deadline has come."""
+        holder = self.holder
+        self.timer = None
+        if not self.done:
+            self.fail(timed_out(holder, self.message, self.timeout, inherited=self.inherited))
+
+    def abandon(self, _raise_cancel: object = None) -> trio.lowlevel.Abort:
+        """The waiting task was cancelled: forget it."""
+        self.task = None
+        self.settle()
+        return trio.lowlevel.Abort.SUCCEEDED
+
+    async def wait(self) -> Any:
+        """Wait for the answer. A checkpoint only if the answer is not there yet."""
+        if not self.done:
+            self.task = trio.lowlevel.current_task()
+            await trio.lowlevel.wait_task_rescheduled(self.abandon)
+        if self.error is not None:
+            try:
+                raise self.error
+            finally:
+                # The exception holds this frame, which must not hold the exception.
+                self.error = None
+        return self.value
+
+
+class Held(list[Slot]):
+    """The slots an actor owes an answer, in order; settled ones are let go now and then."""
+
+    __slots__ = ("limit",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.limit = 16
+
+    def hold(self, slot: Slot) -> None:
+        """Owe one more."""
+        if len(self) >= self.limit:
+            self[:] = [each for each in self if not each.done]
+            self.limit = 2 * len(self) + 16
+        self.append(slot)
+
+
+INLINE: Slot = Slot.__new__(Slot)
+"""Stands for the slot of a call whose turn the caller runs itself: made only when asked for."""
+
+
+def timed_out(
+    holder: Place | None, message: object, timeout: float | None, *, inherited: bool
+) -> CallTimeout:
+    """The CallTimeout of a call, in words."""
+    who = holder.path if holder is not None else "the actor"
+    why = (
+        "the deadline of the call being handled here has passed"
+        if inherited
+        else f"no answer within {timeout} s"
+    )
+    return CallTimeout(
+        f"{who} did not answer {type(message).__name__}: {why}. It may still handle the message.",
+        timeout=timeout,
+        inherited=inherited,
+        ref=holder.ref if holder is not None else None,
+        message=message,
+    )
+
+
+class Later(Generic[R]):
+    """A deferred answer: returned from a handler, given from any task or actor, once.
+
+    Made by :meth:`actors.Actor.later`. A second answer is dropped, and so is one that comes after
+    the caller has gone. If the actor ends before it has answered, the caller gets ``ActorDied``.
+    """
+
+    __slots__ = ("_slot",)
+
+    def __init__(self, slot: Slot | None) -> None:
+        self._slot = slot
+
+    @property
+    def slot(self) -> Slot | None:
+        """The reply slot; ``None`` for a one-way message, where answers are dropped."""
+        return self._slot
+
+    @property
+    def done(self) -> bool:
+        """Whether nobody waits any more: answered, timed out or cancelled."""
+        return self._slot is None or self._slot.done
+
+    def reply(self, value: R) -> None:
+        """Answer the call. Not a checkpoint."""
+        if self._slot is not None:
+            self._slot.reply(value)
+
+    def fail(self, error: Exception) -> None:
+        """Answer the call with an exception: a ``Refusal`` or an ``ActorError``, raised there."""
+        if not isinstance(error, Refusal | ActorError):
+            raise TypeError(
+                "later.fail() takes a Refusal or an ActorError: other exceptions are crashes, "
+                f"not answers. Got: {error!r}"
+            )
+        if self._slot is not None:
+            self._slot.fail(error)

@@ -1,0 +1,292 @@
+"""The verbs where more is to be done than the common case: full, closed, busy, bounded, waiting."""
+
+from __future__ import annotations
+
+from math import inf
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from actors.exits import ActorDied, CallCycle, Killed, MailboxFull, NoSuchActor, Unhandled
+from actors.messages import Call
+from actors.replies import Slot, timed_out
+from actors.runtime import lifecycle
+from actors.runtime.stages import Pending
+from actors.turns import current_turn, make_item, refuse_cycle
+from actors.validation import check_seconds
+
+if TYPE_CHECKING:
+    from actors.exits import Exit
+    from actors.mailbox import Mailbox
+    from actors.messages import Envelope
+    from actors.place import Place
+    from actors.runtime.scheduler import Scheduler
+    from actors.turns import Turn
+
+DEFERRED: Any = object()
+"""What a handler gave was no answer yet."""
+
+
+def check_timeout(timeout: float) -> None:
+    """Refuse what is no duration, where the call is written."""
+    check_seconds("timeout (None waits for ever)", timeout)
+
+
+def sent(place: Place, message: object, slot: Slot | None = None) -> Any:
+    """What to queue: the message with what is known of its sender."""
+    sender = place.scheduler.current
+    if sender is not None:
+        return make_item(message, slot, sender, None)
+    turn = current_turn.get()
+    if turn is not None:
+        return make_item(message, slot, turn.place, turn)
+    if slot is not None or type(message) is tuple:
+        return (message, slot, None, 0, 0, 0)
+    return message
+
+
+def is_closed(place: Place) -> bool:
+    """Nobody will handle what is sent there."""
+    return place.state in ("stopped", "gone")
+
+
+def cast(place: Place, message: object) -> None:
+    """``Ref.cast`` where the mailbox is missing, full, or closed for good."""
+    item = sent(place, message)
+    if is_closed(place):
+        place.scheduler.dead_letter(place, item, f"the place is {place.state}")
+        return
+    mailbox = place.open_mailbox()
+    if mailbox.full:
+        raise full(place, message, mailbox)
+    mailbox.append(item)
+    if place.idle:
+        place.scheduler.schedule(place)
+
+
+def full(place: Place, message: object, mailbox: Mailbox) -> MailboxFull:
+    """The error, in words."""
+    return MailboxFull(
+        f"{place.path} holds {mailbox.capacity} messages already; send() waits for room, and the "
+        "mailbox= of its spec sets the bound.",
+        ref=place.ref,
+        message=message,
+    )
+
+
+class Room:
+    """A turn waiting for room in a mailbox."""
+
+    __slots__ = ("holder",)
+
+    def __init__(self, holder: Place) -> None:
+        self.holder: Place | None = holder
+
+
+async def send(place: Place, message: object) -> None:
+    """``Ref.send`` after its checkpoint."""
+    mailbox = place.mailbox
+    if mailbox is None or not mailbox.full or is_closed(place):
+        cast(place, message)
+        return
+    item = sent(place, message)
+    turn, room = current_turn.get(), Room(place)
+    if turn is not None:
+        turn.begin_wait(room)
+    waiting = mailbox.wait_for_room(item, trio.lowlevel.current_task())
+
+    def abort(_: object) -> trio.lowlevel.Abort:
+        mailbox.withdraw(waiting)
+        return trio.lowlevel.Abort.SUCCEEDED
+
+    try:
+        await trio.lowlevel.wait_task_rescheduled(abort)
+    finally:
+        if turn is not None:
+            turn.end_wait(room)
+
+
+async def call(place: Place, message: Any, timeout: float | None) -> Any:
+    """``Ref.call`` where the caller does not run the turn itself, or not at once."""
+    scheduler = place.scheduler
+    if not isinstance(message, Call):
+        raise TypeError(
+            "call() takes a Call, whose class names its reply type: class Withdraw(Call[int]). "
+            f"Other messages are for cast() and send(). Got: {message!r}"
+        )
+    if timeout is not None:
+        check_timeout(timeout)
+    if scheduler.current is not None:
+        raise RuntimeError(
+            f"{scheduler.current.path} tried to call from within a plain def handler, which is "
+            "atomic; make the handler an async def."
+        )
+    if scheduler.budget <= 0:
+        await trio.lowlevel.checkpoint()
+        scheduler.renew_budget()
+    turn = current_turn.get()
+    deadline, inherited = _deadline(timeout, turn)
+    if deadline is not None and deadline <= trio.current_time():
+        raise timed_out(place, message, timeout, inherited=inherited)
+    if is_closed(place):
+        raise gone(place, message)
+    if place.idle and place.fast and scheduler.budget > 0:
+        route = place.routes[type(message)]
+        if not route.kind:
+            place.item = sent(place, message)
+            scheduler.deadline = inf if deadline is None else deadline
+            try:
+                result = scheduler.caller_turn(place, route, message)
+            finally:
+                scheduler.deadline = None
+            if type(result) is not Slot:
+                return result
+            result.timeout, result.inherited = timeout, inherited
+            return await answer(scheduler, result, turn)
+    slot = Slot(message, place, timeout, deadline, inherited=inherited)
+    return await answer(scheduler, slot, turn, sent(place, message, slot))
+
+
+def _deadline(timeout: float | None, turn: Turn | None) -> tuple[float | None, bool]:
+    own = trio.current_time() + timeout if timeout is not None else None
+    if turn is not None and turn.deadline is not None and not turn.ended:
+        if own is None or turn.deadline < own:
+            return turn.deadline, True
+    return own, False
+
+
+def enqueue(place: Place, item: Any) -> None:
+    """Queue a call; where there is no room it waits for room, which is part of its wait."""
+    mailbox = place.open_mailbox()
+    if mailbox.full:
+        mailbox.wait_for_room(item, None)
+    else:
+        mailbox.append(item)
+    if place.idle:
+        place.scheduler.schedule(place)
+
+
+async def answer(
+    scheduler: Scheduler, slot: Slot, turn: Turn | None, item: Any = None
+) -> Any:
+    """Wait for the answer to a call: queue ``item`` first, unless its turn is over already."""
+    if turn is not None:
+        turn.begin_wait(slot)
+    try:
+        if item is not None and slot.holder is not None:
+            enqueue(slot.holder, item)
+        scheduler.help(slot)
+        if not slot.done and slot.deadline is not None:
+            slot.timer = scheduler.timers.at(slot.deadline, slot.expire)
+        return await slot.wait()
+    finally:
+        if turn is not None:
+            turn.end_wait(slot)
+
+
+def gone(place: Place, message: object) -> NoSuchActor:
+    """The error for a place that is stopped or gone."""
+    return NoSuchActor(
+        f"{place.path} is {place.state}; nobody will answer {type(message).__name__}.",
+        ref=place.ref,
+        message=message,
+    )
+
+
+def died(place: Place, message: object, exit: Exit) -> ActorDied:
+    """The error for a call whose actor has ended; after a crash the exception is its cause."""
+    error = ActorDied(
+        f"{place.path} ended ({exit}) before it answered {type(message).__name__}.",
+        exit=exit,
+        ref=place.ref,
+        message=message,
+    )
+    error.__cause__ = getattr(exit, "exception", None)
+    return error
+
+
+def unhandled(place: Place, message: object) -> Unhandled:
+    """The error for a call without handler."""
+    known = ", ".join(cls.__name__ for cls in place.routes.messages) or "none"
+    return Unhandled(
+        f"{place.path} has no handler for this call. It handles: {known}. "
+        f"Got: {type(message).__name__}",
+        ref=place.ref,
+        message=message,
+    )
+
+
+def forward(place: Place, envelope: Envelope) -> None:
+    """``Ref.forward``: the message, its reply slot and the wait for it go on to ``place``."""
+    slot, origin = envelope.origin
+    item = (envelope.message, slot, *origin)
+    if slot is not None:
+        if slot.done:
+            return
+        slot.taken = True
+    if is_closed(place):
+        place.scheduler.refuse(place, item)
+        return
+    mailbox = place.open_mailbox()
+    if mailbox.full:
+        raise full(place, envelope.message, mailbox)
+    if slot is not None:
+        slot.holder = place
+        caller: Place | None = origin[0]
+        if caller is not None and caller.turn is not None and slot in (caller.turn.waits or ()):
+            try:
+                refuse_cycle(caller, place)
+            except CallCycle as error:
+                slot.fail(error)
+                return
+    mailbox.append(item)
+    if place.idle:
+        place.scheduler.schedule(place)
+
+
+async def stop(place: Place, exit: Exit, timeout: float | None) -> bool:
+    """``Ref.stop`` after its checkpoint."""
+    if not place.running:
+        return False
+    turn = current_turn.get()
+    if place.scheduler.current is place or (turn is not None and turn.place is place):
+        raise CallCycle(
+            f"{place.path} cannot wait for its own end; self.stop() ends it after this turn.",
+            chain=[place.ref, place.ref],
+            ref=place.ref,
+        )
+    if turn is not None and not turn.ended:
+        refuse_cycle(turn.place, place)
+    pending = lifecycle.stop(place, exit, 0 if isinstance(exit, Killed) else None)
+    if pending is not None:
+        await _wait(pending, turn, timeout, place)
+    return True
+
+
+async def wait(place: Place) -> Exit:
+    """``Ref.wait`` after its checkpoint."""
+    if not place.running:
+        if place.exit is None:
+            raise NoSuchActor(f"{place.path} is {place.state} and never ran.", ref=place.ref)
+        return place.exit
+    pending = Pending(place)
+    place.watch(pending)
+    try:
+        return await _wait(pending, current_turn.get(), None, place)
+    finally:
+        place.unwatch(pending)
+
+
+async def _wait(pending: Pending, turn: Turn | None, timeout: float | None, place: Place) -> Any:
+    if turn is not None:
+        turn.begin_wait(pending)
+    try:
+        if timeout is None:
+            return await pending.wait()
+        slot = Slot(None, place, timeout)
+        slot.timer = place.scheduler.timers.after(timeout, slot.expire)
+        pending.then(lambda done: slot.reply(done.value))
+        return await slot.wait()
+    finally:
+        if turn is not None:
+            turn.end_wait(pending)

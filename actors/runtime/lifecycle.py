@@ -1,0 +1,360 @@
+"""How an incarnation begins and ends.
+
+``start`` and ``stop`` do what can be done at once and return ``None``; where the actor needs its
+task for a callback they return a :class:`Pending`. The end always goes the same way::
+
+    stop, crash, kill → (turn ends) → conclude → children stop → side tasks end → on_stop → close
+
+and ``close`` tells everybody: those who wait, those who monitor, and the owner, who decides what
+becomes of the place.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from actors import reports
+from actors.dispatch import NONE, PLAIN, TASK
+from actors.exits import Crashed, Killed, Normal, StartFailed, is_orderly
+from actors.place import NO_ROUTES
+from actors.runtime import calls, host
+from actors.runtime.stages import Pending, Stage
+from actors.telemetry import ActorStarted, ActorStopped, ActorUnresponsive
+
+if TYPE_CHECKING:
+    from actors.exits import Exit
+    from actors.place import Place
+
+CRASH_GRACE = 5.0
+"""Seconds ``on_stop`` has after a crash."""
+UNRESPONSIVE_AFTER = 1.0
+"""Seconds an actor has to yield to its cancellation before it is reported."""
+
+
+# -- start
+
+
+def start(place: Place) -> Pending | BaseException | None:
+    """Bring up a new incarnation: None when it is up, the StartFailed, or what to wait for."""
+    place.state = "starting"
+    place.incarnation += 1
+    place.ending = None
+    place.idle = place.fast = False
+    scheduler = place.scheduler
+    outer, scheduler.current = scheduler.current, place
+    try:
+        build(place)
+        cls = type(place.actor)
+        if cls.on_start_kind == PLAIN:
+            context = place.context or scheduler.new_context(place)
+            context.run(place.actor.on_start)
+    except BaseException as error:
+        scheduler.current = outer
+        if not place.side:
+            return start_failed(place, error)
+        place.starting = Pending(place)
+        host.begin_failed(place, error)
+        return place.starting
+    scheduler.current = outer
+    if cls.on_start_kind == TASK:
+        place.starting = Pending(place)
+        host.begin_start(place)
+        return place.starting
+    return started(place)
+
+
+def build(place: Place) -> None:
+    """Make the actor. It can use ``self.ref`` and ``self.system`` in its ``__init__`` already."""
+    from actors.actor import Actor
+
+    spec = place.spec
+    factory, kwargs = spec.factory, {}
+    args = spec.args
+    if hasattr(factory, "func"):
+        args, kwargs, factory = (*factory.args, *args), factory.keywords, factory.func
+    if isinstance(factory, type):
+        actor = factory.__new__(factory, *args, **kwargs)
+        actor._place = place
+        place.actor = actor
+        actor.__init__(*args, **kwargs)  # type: ignore[misc]
+    else:
+        actor = factory(*args, **kwargs)
+        if not isinstance(actor, Actor):
+            raise TypeError(f"An actor is an instance of a subclass of Actor. Got: {actor!r}")
+        if getattr(actor, "_place", None) is not None:
+            raise TypeError(f"The factory returned an actor that is running already: {actor!r}")
+        actor._place = place
+        place.actor = actor
+    place.routes = type(actor).routes[None]
+    place.middleware = tuple(actor.middleware) or None
+    actor._prepare(place)
+
+
+def started(place: Place) -> Pending | BaseException | None:
+    """``on_start`` is done; a supervisor now starts its children."""
+    steps = place.actor._children_up()
+    if steps is None or place.ending is not None:
+        return up(place)
+    place.starting = place.starting or Pending(place)
+    stage = place.stage = Stage(steps)
+    stage.resumable = True
+
+    def finish(_: object, error: BaseException | None) -> None:
+        starting = place.starting
+        outcome = up(place) if error is None else start_failed(place, error)
+        if starting is not None and not starting.done:
+            starting.resolve(outcome)
+
+    stage.finish = finish
+    place.scheduler.attend(place)
+    pending = place.starting
+    if pending is not None and pending.done:
+        return pending.value  # type: ignore[no-any-return]
+    return pending
+
+
+def up(place: Place) -> None:
+    """The incarnation is up and takes messages."""
+    starting, place.starting = place.starting, None
+    place.state = "up"
+    cls = type(place.actor)
+    if ActorStarted in place.scheduler.telemetry.active:
+        place.scheduler.telemetry.emit(ActorStarted(place.ref, place.incarnation))
+    if cls.on_ready_kind != NONE:
+        place.ready_due = True
+        place.scheduler.schedule(place)
+    elif place.ending is not None or place.mailbox or place.control or cls.attended:
+        place.scheduler.schedule(place)
+    else:
+        place.scheduler.go_on(place)
+    if starting is not None:
+        starting.resolve()
+
+
+def start_failed(place: Place, error: BaseException) -> StartFailed:
+    """The incarnation did not come up and is gone, its name too, before the starter hears of it."""
+    if isinstance(error, KeyboardInterrupt | SystemExit):
+        place.scheduler.system.abort(error)
+    if isinstance(error, StartFailed):
+        failure = error
+    else:
+        failure = StartFailed(f"{place.path} did not start: {error!r}", ref=place.ref)
+        failure.__cause__ = error
+    starting, place.starting = place.starting, None
+    place.exit = place.ending if isinstance(place.ending, Killed) else Crashed(failure)
+    release(place, place.exit)
+    place.state = "stopping"
+    stops, place.stops = place.stops, None
+    for pending in stops or ():
+        pending.resolve(place.exit)
+    if starting is not None:
+        starting.resolve(failure)
+    return failure
+
+
+# -- end
+
+
+def stop(place: Place, exit: Exit, within: float | None) -> Pending | None:
+    """Ask for the end of the present incarnation; None when it has ended already.
+
+    ``within`` seconds, the spec's shutdown time if None, then it is killed; 0 kills at once.
+    """
+    if not place.running:
+        return None
+    pending = Pending(place)
+    if place.stops is None:
+        place.stops = []
+    place.stops.append(pending)
+    if within is None:
+        within = shutdown_time(place)
+    if within == 0:
+        kill(place)
+    else:
+        end(place, exit)
+        if place.running and within != float("inf"):
+            incarnation = place.incarnation
+            pending.timer = place.scheduler.timers.after(within, lambda: kill(place, incarnation))
+    return None if pending.done else pending
+
+
+def shutdown_time(place: Place) -> float:
+    """Seconds an orderly stop may take; 0 for a kill."""
+    within = getattr(place.spec, "shutdown", CRASH_GRACE)
+    return 0.0 if within == "kill" else float(within)
+
+
+def end(place: Place, exit: Exit) -> None:
+    """Have the incarnation end with ``exit`` after the running turn. The first reason counts."""
+    if place.ending is None:
+        place.ending = exit
+        place.fast = False
+    if place.state == "starting":
+        kill(place)
+    elif place.state == "up":
+        if place.busy:
+            if place.stage is not None:
+                place.actor._hurry()
+        else:
+            conclude(place)
+
+
+def crash(place: Place, error: BaseException, item: Any) -> None:
+    """An exception has left a handler or a callback: report it and end the incarnation."""
+    exit = Crashed(error)
+    reports.crash(place, error, item)
+    if place.ending is None or is_orderly(place.ending):
+        place.ending = exit
+    if place.turn is not None:
+        host.cancel_turn(place)
+    else:
+        place.look()
+
+
+def kill(place: Place, incarnation: int | None = None) -> None:
+    """Cancel whatever the incarnation does; no ``on_stop``. ``incarnation``: only this one."""
+    if not place.running or incarnation not in (None, place.incarnation):
+        return
+    place.fast = False
+    if not isinstance(place.ending, Crashed):
+        place.ending = Killed()
+    place.actor._kill_children()
+    if place.host is not None or place.side:
+        host.cancel(place)
+        number = place.incarnation
+        place.scheduler.timers.after(UNRESPONSIVE_AFTER, lambda: unresponsive(place, number))
+    if place.state == "up" and not place.busy:
+        conclude(place)
+
+
+def unresponsive(place: Place, incarnation: int) -> None:
+    """It did not yield to its cancellation: whoever waits for it waits no longer."""
+    if not place.running or place.incarnation != incarnation:
+        return
+    reports.unresponsive(place)
+    if ActorUnresponsive in place.scheduler.telemetry.active:
+        place.scheduler.telemetry.emit(ActorUnresponsive(place.ref, incarnation))
+    stops, place.stops = place.stops, None
+    for pending in stops or ():
+        pending.resolve(Killed())
+
+
+def conclude(place: Place) -> None:
+    """No turn is running any more: stop the children, then the rest."""
+    place.state = "stopping"
+    place.fast = place.idle = False
+    assert place.ending is not None
+    steps = place.actor._children_down(place.ending)
+    if steps is None:
+        conclude_self(place)
+        return
+    stage = place.stage = Stage(steps)
+    stage.resumable = True
+    stage.finish = lambda _value, error: conclude_self(place, error)
+    place.scheduler.attend(place)
+
+
+def conclude_self(place: Place, error: BaseException | None = None) -> None:
+    """The children are gone: end side tasks, run ``on_stop``, close."""
+    if error is not None:
+        reports.crash(place, error, None)
+    kind = type(place.actor).on_stop_kind
+    last_words = kind != NONE and not isinstance(place.ending, Killed)
+    if place.host is not None or place.side or (last_words and kind != PLAIN):
+        host.finish(place)
+        return
+    if last_words:
+        scheduler = place.scheduler
+        outer, scheduler.current = scheduler.current, place
+        context = place.context or scheduler.new_context(place)
+        try:
+            context.run(place.actor.on_stop, place.ending)
+        except BaseException as failure:
+            scheduler.current = outer
+            stop_failed(place, failure)
+        scheduler.current = outer
+    close(place)
+
+
+def stop_failed(place: Place, error: BaseException) -> None:
+    """``on_stop`` raised: that becomes the exit, is reported, and the stop goes on."""
+    reports.crash(place, error, None, doing="on_stop")
+    place.ending = Crashed(error)
+    if isinstance(error, KeyboardInterrupt | SystemExit):
+        place.scheduler.system.abort(error)
+
+
+def close(place: Place) -> None:
+    """The incarnation has ended. Tell everybody."""
+    exit = place.ending if place.ending is not None else Normal()
+    place.exit = exit
+    incarnation = place.incarnation
+    release(place, exit)
+    telemetry = place.scheduler.telemetry
+    if ActorStopped in telemetry.active:
+        telemetry.emit(ActorStopped(place.ref, incarnation, exit))
+    watchers, place.watchers = place.watchers, None
+    stops, place.stops = place.stops, None
+    owner = place.owner
+    assert owner is not None
+    owner.child_exited(place, exit)
+    for watcher in watchers or ():
+        watcher.resolve(exit)
+    for pending in stops or ():
+        pending.resolve(exit)
+
+
+def release(place: Place, exit: Exit) -> None:
+    """Let go of everything the incarnation held."""
+    turn, place.turn = place.turn, None
+    if turn is not None:
+        turn.ended = True
+        if turn.slot is not None and not turn.slot.taken:
+            turn.slot.fail(calls.died(place, turn.slot.message, exit))
+    for timer in tuple(place.actor_timers or ()):
+        timer.cancel()
+    if place.idle_timer is not None:
+        place.idle_timer.cancel()
+        place.idle_timer = None
+    for monitor in tuple(place.monitors or ()):
+        monitor.cancel()
+    for slot in tuple(place.held or ()):
+        slot.fail(calls.died(place, slot.message, exit))
+    place.actor_timers = place.monitors = place.held = None
+    if place.mailbox is not None:
+        place.mailbox.bring_back()
+    place.control = None
+    place.suspended = place.ready_due = False
+    if place.host is not None:
+        place.host.leave()
+    place.actor = place.context = place.item = place.slot = place.host = None
+    place.stage = place.side = place.middleware = place.debug = None
+    place.routes = NO_ROUTES
+    place.idle = place.fast = False
+
+
+# -- what becomes of the place
+
+
+def settle(place: Place, state: Any) -> None:
+    """Nobody lives here any more: ``stopped`` (the spec is kept) or ``gone``. The queue fails."""
+    place.state = state
+    registry = place.scheduler.system.registry
+    if place.name is not None:
+        registry.release(place.name, place)
+    mailbox, place.mailbox = place.mailbox, None
+    if mailbox is not None:
+        mailbox.drain(lambda item: place.scheduler.refuse(place, item))
+
+
+def awaken(place: Place) -> Pending | BaseException | None:
+    """Start a further incarnation: in a place that is restarting, or a stopped one, reopened."""
+    if place.name is not None:
+        taken = place.scheduler.system.registry.claim(place.name, place)
+        if taken is not None:
+            return StartFailed(
+                f"The name {place.name!r} belongs to {taken.path} now.", ref=taken.ref
+            )
+    return start(place)
+
+

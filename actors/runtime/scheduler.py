@@ -1,0 +1,421 @@
+"""Whose turn it is.
+
+Places with something to do stand in one FIFO queue. A single task, the dispatcher, takes them in
+turn and runs plain handlers as function calls; handlers that await are handed to the actor's own
+task (:mod:`actors.runtime.host`). A caller may run the plain turn of an idle actor itself. Either
+way an actor has one turn at a time and nobody can tell the difference.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from itertools import count
+from math import inf
+from typing import TYPE_CHECKING, Any
+
+import trio
+from trio.lowlevel import enable_ki_protection
+
+from actors.dispatch import NONE, TASK
+from actors.exits import CallTimeout, Crashed, Unhandled
+from actors.mailbox import MESSAGE, SENDER, TOKEN
+from actors.messages import Refusal
+from actors.replies import CALL_TIMEOUT, INLINE, Later, Slot
+from actors.runtime import calls, host, lifecycle
+from actors.runtime.stages import Stage, drive
+from actors.telemetry import DeadLetter, TurnFailed, TurnStarted, TurnStopped
+from actors.timers import Timers
+
+if TYPE_CHECKING:
+    from actors.dispatch import Route
+    from actors.place import Place
+    from actors.runtime.system import System
+
+TURNS_AT_ONCE = 32
+"""Turns a place takes before the next one is served."""
+TURNS_PER_YIELD = 256
+"""Turns the dispatcher runs before it yields to trio."""
+CALLER_TURNS = 64
+"""Turns callers may run themselves before one of them must yield."""
+
+logger = logging.getLogger("actors")
+
+
+class Scheduler:
+    """The ready queue of one system, and the running plain turn."""
+
+    def __init__(self, system: System) -> None:
+        self.system = system
+        self.telemetry = system.telemetry
+        self.timers = Timers()
+        self.ready: deque[Place] = deque()
+        self.next_id = count(1).__next__
+        self.current: Place | None = None
+        """The actor whose plain turn is running."""
+        self.deadline: float | None = None
+        """The deadline of a turn that its caller runs; None: CALL_TIMEOUT from now."""
+        self.budget = CALLER_TURNS
+        self.caller_turns = True
+        """Whether callers may run turns; tests switch it off to show that nobody can tell."""
+        self.failure: BaseException | None = None
+        """What the last failing turn raised, for those who observe turns."""
+        self.parked = False
+        self.closed = False
+        self.task: trio.lowlevel.Task | None = None
+        self.abandoned = 0
+        """Calls skipped because their caller had gone."""
+
+    # -- the ready queue
+
+    def schedule(self, place: Place) -> None:
+        """Put a place into the queue. Standing there twice does no harm."""
+        place.idle = False
+        self.ready.append(place)
+        if self.parked:
+            self.wake()
+
+    def wake(self) -> None:
+        """Have the dispatcher go on."""
+        self.parked = False
+        assert self.task is not None
+        trio.lowlevel.reschedule(self.task)
+
+    def renew_budget(self) -> None:
+        """After a yield callers may run turns again, unless every turn is to be observed."""
+        self.budget = CALLER_TURNS if self.caller_turns and not self.telemetry.turns else 0
+
+    @enable_ki_protection
+    async def run(self) -> None:
+        """The dispatcher: one task per system."""
+        self.task = trio.lowlevel.current_task()
+        with trio.CancelScope(shield=True):
+            while not self.closed:
+                self.pump(TURNS_PER_YIELD)
+                self.renew_budget()
+                if self.ready:
+                    await trio.lowlevel.checkpoint()
+                else:
+                    self.parked = True
+                    await trio.lowlevel.wait_task_rescheduled(_never_aborts)
+
+    def close(self) -> None:
+        """Let the dispatcher end."""
+        self.closed = True
+        if self.parked:
+            self.wake()
+
+    def pump(self, turns: int) -> None:
+        """Serve the ready places, about so many turns."""
+        ready = self.ready
+        while ready and turns > 0:
+            place = ready.popleft()
+            if place.fast and not self.telemetry.turns:
+                turns -= self.take(place)
+            else:
+                turns -= 1
+                self.attend(place)
+
+    # -- plain turns
+
+    def take(self, place: Place) -> int:
+        """Run plain turns of a fast place; returns how many."""
+        mailbox = place.mailbox
+        turns = 0
+        while mailbox:
+            turns += 1
+            item = mailbox.popleft()
+            if mailbox.senders is not None:
+                mailbox.admit()
+            self.begin(place, item)
+            if not place.fast:
+                self.attend(place)
+                return turns
+            if turns >= TURNS_AT_ONCE and mailbox:
+                self.ready.append(place)
+                return turns
+        place.idle = True
+        place.item = None
+        return turns
+
+    def begin(self, place: Place, item: Any) -> None:
+        """Give one queued item its turn: here, in the actor's task, or not at all."""
+        slot: Slot | None = None
+        if type(item) is tuple:
+            message = item[MESSAGE]
+            slot = item[1]
+            if len(item) == 7:
+                assert place.mailbox is not None
+                place.mailbox.exempt -= 1
+                item[TOKEN].taken()
+            if slot is not None and slot.done:
+                self.abandoned += 1
+                return
+        else:
+            message = item
+        route = place.routes[type(message)]
+        if route.kind == NONE:
+            self.unhandled(place, item, slot)
+        elif route.kind == TASK or place.middleware is not None:
+            host.begin_turn(place, item, slot, route)
+        else:
+            self.plain_turn(place, item, slot, route, message)
+
+    def plain_turn(
+        self, place: Place, item: Any, slot: Slot | None, route: Route, message: object
+    ) -> None:
+        """Call a plain handler and answer."""
+        place.item = item
+        place.slot = slot
+        self.current = place
+        try:
+            context = place.context or self.new_context(place)
+            result = context.run(route.function, place.actor, message)
+            if type(result) not in route.returns:
+                result = self.examine(place, route, result)
+        except BaseException as error:
+            self.current = None
+            self.failed(place, error, slot)
+        else:
+            self.current = None
+            if slot is not None and result is not calls.DEFERRED and not slot.taken:
+                slot.reply(result)
+
+    def caller_turn(self, place: Place, route: Route, message: object) -> Any:
+        """Run a plain turn in the caller's task, at once. ``place.item`` is set.
+
+        Returns the answer, or the Slot to wait for if the handler has deferred it; raises what
+        the call raises. Only for a place found idle and fast, with no yield in between.
+        """
+        self.budget -= 1
+        place.idle = False
+        place.slot = INLINE
+        self.current = place
+        try:
+            context = place.context or self.new_context(place)
+            result = context.run(route.function, place.actor, message)
+            if type(result) not in route.returns:
+                result = self.examine(place, route, result)
+        except BaseException as error:
+            self.current = None
+            slot = place.slot if isinstance(error, Refusal) else place.reply_slot()
+            if slot is INLINE:
+                self.resume(place)
+                raise
+            self.failed(place, error, slot)
+            self.resume(place)
+            return slot
+        self.current = None
+        slot = place.slot
+        if place.fast and not place.mailbox:
+            place.idle = True
+            place.item = None
+        else:
+            self.resume(place)
+        if slot is INLINE:
+            return result
+        if slot is not None and result is not calls.DEFERRED and not slot.taken:
+            slot.reply(result)
+        return slot
+
+    def resume(self, place: Place) -> None:
+        """After a caller's turn: whatever came up meanwhile is the dispatcher's."""
+        if place.fast and not place.mailbox:
+            place.idle = True
+            place.item = None
+        else:
+            self.schedule(place)
+
+    def new_context(self, place: Place) -> Any:
+        """The actor's own context, made at its first turn."""
+        place.context = self.system.context.copy()
+        return place.context
+
+    def call_deadline(self) -> float | None:
+        """The deadline of the turn that its caller is running."""
+        if self.deadline is None:
+            return trio.current_time() + CALL_TIMEOUT
+        return None if self.deadline == inf else self.deadline
+
+    def examine(self, place: Place, route: Route, result: Any) -> Any:
+        """Look at the first result of its class: an answer, a promise of one, or a mistake."""
+        if isinstance(result, Later):
+            slot = place.reply_slot()
+            if result.slot is not slot:
+                raise TypeError("A handler returned a Later that belongs to another message.")
+            if slot is not None:
+                host.hold(place, slot)
+            return calls.DEFERRED
+        if isinstance(result, Stage):
+            result.slot = place.reply_slot()
+            result.resumable = True
+            place.stage = result
+            place.fast = False
+            return calls.DEFERRED
+        if hasattr(type(result), "__await__"):
+            if hasattr(result, "close"):
+                result.close()
+            raise TypeError(
+                f"{route.function.__qualname__} is a plain def and returned an awaitable, which "
+                f"nobody would await; make it an async def. Got: {type(result).__name__}"
+            )
+        route.returns.add(type(result))
+        return result
+
+    # -- what a turn may come to
+
+    def failed(self, place: Place, error: BaseException, slot: Slot | None) -> None:
+        """An exception has left a handler: a refusal, or the actor's end."""
+        item = place.turn.item if place.turn is not None else place.item
+        message = item[MESSAGE] if type(item) is tuple else item
+        self.failure = error if self.telemetry.turns else None
+        if isinstance(error, Refusal):
+            if slot is None:
+                self.dead_letter(place, item, f"refused: {error!r}")
+            elif slot is not INLINE:
+                slot.fail(error.with_traceback(None))
+        elif isinstance(error, CallTimeout) and error.inherited and slot is not None:
+            slot.fail(error)
+        elif isinstance(error, Unhandled) and error.ref is place.ref:
+            self.unhandled(place, item, slot)
+        else:
+            if isinstance(error, KeyboardInterrupt | SystemExit):
+                self.system.abort(error)
+            if place.turn is not None:
+                place.turn = None
+            lifecycle.crash(place, error, item)
+            if slot is not None:
+                slot.fail(calls.died(place, message, Crashed(error)))
+
+    def failed_callback(self, place: Place, error: BaseException) -> None:
+        """``on_ready`` has raised: a crash like any other."""
+        if isinstance(error, KeyboardInterrupt | SystemExit):
+            self.system.abort(error)
+        place.turn = None
+        lifecycle.crash(place, error, None)
+
+    def unhandled(self, place: Place, item: Any, slot: Slot | None) -> None:
+        """No handler: the caller is told, a one-way message is a dead letter with a warning."""
+        message = item[MESSAGE] if type(item) is tuple else item
+        if slot is not None:
+            slot.fail(calls.unhandled(place, message))
+        else:
+            logger.warning("%s has no handler for %r", place.path, message)
+            self.dead_letter(place, item, "no handler")
+
+    def dead_letter(self, place: Place, item: Any, reason: str) -> None:
+        """A one-way message comes to nothing."""
+        message = item[MESSAGE] if type(item) is tuple else item
+        logger.info("Dead letter to %s (%s): %r", place.path, reason, message)
+        if DeadLetter in self.telemetry.active:
+            sender = item[SENDER] if type(item) is tuple else None
+            ref = sender.ref if sender is not None else None
+            self.telemetry.emit(DeadLetter(place.ref, message, reason, ref))
+
+    def refuse(self, place: Place, item: Any) -> None:
+        """What was queued, or comes now, at a place that nobody will live in."""
+        slot = item[1] if type(item) is tuple else None
+        if slot is None:
+            if type(item) is not tuple or len(item) == 6:
+                self.dead_letter(place, item, f"the place is {place.state}")
+        else:
+            slot.fail(calls.gone(place, item[MESSAGE]))
+
+    # -- places that need a closer look
+
+    def attend(self, place: Place) -> None:
+        """Do what is due at a place: requests first, then its end, then one message, or many."""
+        if place.stage is not None and place.stage.resumable:
+            if not drive(place, place.stage):
+                return
+        if place.busy:
+            return
+        while place.control and place.ending is None:
+            place.control.popleft()(place)
+            if place.stage is not None and not drive(place, place.stage):
+                return
+        if place.state != "up":
+            return
+        if place.ending is not None:
+            lifecycle.conclude(place)
+            return
+        if place.ready_due:
+            place.ready_due = False
+            host.make_ready(place)
+            if place.busy or place.ending is not None:
+                self.schedule(place)
+                return
+        place.actor._after_turn(place)
+        if place.suspended:
+            return
+        self.go_on(place)
+
+    def go_on(self, place: Place) -> None:
+        """The place is up and has nothing but messages to look at."""
+        place.fast = (
+            place.middleware is None and place.debug is None and not place.actor._observes(place)
+        )
+        if not place.mailbox:
+            place.idle = True
+            place.item = None
+        elif place.fast and not self.telemetry.turns:
+            self.schedule(place)
+        else:
+            self.observed_turn(place)
+
+    def turn_ended(self, place: Place) -> None:
+        """A turn of the actor's own task is over; called in that task."""
+        place.turn = None
+        if place.control or place.ending is not None or place.suspended or place.actor.attended:
+            place.look()
+        elif place.mailbox:
+            self.schedule(place)
+        else:
+            self.go_on(place)
+
+    def observed_turn(self, place: Place) -> None:
+        """One turn with everything that may look at it."""
+        mailbox = place.mailbox
+        assert mailbox is not None
+        item = mailbox.popleft()
+        if mailbox.senders is not None:
+            mailbox.admit()
+        message = item[MESSAGE] if type(item) is tuple else item
+        place.actor._before_turn(place, message)
+        if place.debug is not None:
+            place.debug.received(message)
+        if self.telemetry.turns:
+            self.telemetry.emit(TurnStarted(place.ref, message, len(mailbox)))
+            self.failure = None
+            started = trio.current_time()
+            self.begin(place, item)
+            if place.turn is None:
+                self.turn_over(place, message, started, self.failure)
+            else:
+                place.turn.started = started
+        else:
+            self.begin(place, item)
+        self.schedule(place)
+
+    def turn_over(
+        self, place: Place, message: object, started: float, error: BaseException | None
+    ) -> None:
+        """Announce the end of a turn that somebody observed."""
+        seconds = trio.current_time() - started
+        self.telemetry.emit(
+            TurnStopped(place.ref, message, seconds)
+            if error is None
+            else TurnFailed(place.ref, message, seconds, error)
+        )
+
+    # -- waiting for an answer
+
+    def help(self, slot: Slot) -> None:
+        """Let a caller serve the ready places itself before it waits: no task switch."""
+        if self.budget > 0 and self.current is None and self.ready and not slot.done:
+            self.budget -= 1
+            self.pump(1)
+
+
+def _never_aborts(_: object) -> trio.lowlevel.Abort:
+    return trio.lowlevel.Abort.FAILED

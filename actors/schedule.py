@@ -1,0 +1,115 @@
+"""Messages an actor sends itself in time; they die with the incarnation."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import trio
+
+from actors.messages import Idle
+
+if TYPE_CHECKING:
+    from actors.place import Place
+    from actors.timers import Timer
+
+
+class ActorTimer:
+    """A timer of one incarnation: :meth:`Actor.after`, ``every`` and ``idle_after`` return one."""
+
+    __slots__ = ("_period", "_place", "_queued", "_timer", "message")
+
+    def __init__(
+        self, place: Place, seconds: float, message: object, period: float | None = None
+    ) -> None:
+        self._place = place
+        self._period = period
+        self._queued = False
+        self.message = message
+        self._timer: Timer | None = place.scheduler.timers.after(seconds, self._fire)
+        if place.actor_timers is None:
+            place.actor_timers = set()
+        place.actor_timers.add(self)
+
+    @property
+    def remaining(self) -> float | None:
+        """Seconds until it fires next; ``None`` when it will not."""
+        return None if self._timer is None else max(0.0, self._timer.when - trio.current_time())
+
+    def cancel(self) -> float | None:
+        """Never fire again, and take back a message not yet handled.
+
+        Returns the seconds that remained, ``None`` if it had fired or was cancelled before.
+        """
+        remaining = self.remaining
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._queued and self._place.mailbox is not None:
+            self._place.mailbox.take_out(self)
+            self._queued = False
+        self._forget()
+        return remaining
+
+    def taken(self) -> None:
+        """Its message is being handled."""
+        self._queued = False
+
+    def _forget(self) -> None:
+        if self._place.actor_timers is not None:
+            self._place.actor_timers.discard(self)
+
+    def _fire(self) -> None:
+        assert self._timer is not None
+        if self._period is None:
+            self._timer = None
+            self._forget()
+        else:
+            # From the moment it was due, not from now, so that a late tick delays no other.
+            when = max(self._timer.when + self._period, trio.current_time())
+            self._timer = self._place.scheduler.timers.at(when, self._fire)
+        if not self._queued:
+            self._queued = True
+            self._place.post(self.message, self)
+
+
+class IdleTimer:
+    """Sends ``Idle`` when no message has come for some seconds, once per quiet spell."""
+
+    __slots__ = ("_last", "_place", "_queued", "_seconds", "_timer", "message")
+
+    def __init__(self, place: Place, seconds: float, message: object) -> None:
+        self._place = place
+        self._seconds = seconds
+        self._queued = False
+        self.message = Idle() if message is None else message
+        self._last = trio.current_time()
+        self._timer: Timer | None = place.scheduler.timers.after(seconds, self._fire)
+
+    def touch(self) -> None:
+        """A message is about to be handled: the quiet spell begins anew after it."""
+        self._last = trio.current_time()
+        if self._timer is None and not self._queued:
+            self._timer = self._place.scheduler.timers.after(self._seconds, self._fire)
+
+    def taken(self) -> None:
+        """Its message is being handled, which is no sign of life from others."""
+        self._queued = False
+
+    def cancel(self) -> None:
+        """Send no ``Idle`` any more, and take back one not yet handled."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._queued and self._place.mailbox is not None:
+            self._place.mailbox.take_out(self)
+
+    def _fire(self) -> None:
+        quiet_at = self._last + self._seconds
+        if trio.current_time() < quiet_at:
+            self._timer = self._place.scheduler.timers.at(quiet_at, self._fire)
+        elif self._place.busy or self._place.mailbox:
+            self._timer = self._place.scheduler.timers.after(self._seconds, self._fire)
+        else:
+            self._timer = None
+            self._queued = True
+            self._place.post(self.message, self)
