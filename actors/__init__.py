@@ -21,6 +21,7 @@ from actors.exits import (
 from actors.messages import Call, Down, Envelope, Idle, Refusal
 from actors.middleware import Middleware, Next
 from actors.monitors import Monitor
+from actors.place import State
 from actors.ref import Ref
 from actors.replies import Later
 from actors.runtime.system import Startable, System, open_system
@@ -52,6 +53,7 @@ __all__ = [
     "Shutdown",
     "StartFailed",
     "Startable",
+    "State",
     "System",
     "Unhandled",
     "handles",

@@ -99,6 +99,11 @@ class Blocked:
     stack: str = attrs.field(repr=False)
 
 
+@attrs.frozen
+class SystemStopped:
+    """Everything in the system has stopped, but for what does not yield to its cancellation."""
+
+
 TURNS = (TurnStarted, TurnStopped, TurnFailed)
 
 E = TypeVar("E")

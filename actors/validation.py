@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 
 def check_seconds(what: str, seconds: float, *, zero: bool = True) -> float:
@@ -13,3 +14,26 @@ def check_seconds(what: str, seconds: float, *, zero: bool = True) -> float:
         least = "0 or more" if zero else "more than 0"
         raise ValueError(f"{what} is {least} seconds. Got: {seconds!r}")
     return seconds
+
+
+def check_choice(what: str, value: object, accepted: tuple[str, ...]) -> None:
+    """One of a few words."""
+    if value not in accepted:
+        raise ValueError(f"{what} is one of {', '.join(map(repr, accepted))}. Got: {value!r}")
+
+
+def check_number(
+    what: str, value: Any, *, at_least: float | None = None, above: float | None = None
+) -> None:
+    """A number, not NaN, in its range."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{what} is a number. Got: {value!r}")
+    if math.isnan(value) or (at_least is not None and value < at_least):
+        raise ValueError(f"{what} is {at_least} or more. Got: {value!r}")
+    if above is not None and value <= above:
+        raise ValueError(f"{what} is more than {above}. Got: {value!r}")
+
+
+def is_int(value: object) -> bool:
+    """An int that is no bool."""
+    return isinstance(value, int) and not isinstance(value, bool)

@@ -97,7 +97,6 @@ def started(place: Place) -> Pending | BaseException | None:
         return up(place)
     place.starting = place.starting or Pending(place)
     stage = place.stage = Stage(steps)
-    stage.resumable = True
 
     def finish(_: object, error: BaseException | None) -> None:
         starting = place.starting
@@ -249,7 +248,6 @@ def conclude(place: Place) -> None:
         conclude_self(place)
         return
     stage = place.stage = Stage(steps)
-    stage.resumable = True
     stage.finish = lambda _value, error: conclude_self(place, error)
     place.scheduler.attend(place)
 

@@ -220,7 +220,9 @@ class Scheduler:
 
     def resume(self, place: Place) -> None:
         """After a caller's turn: whatever came up meanwhile is the dispatcher's."""
-        if place.fast and not place.mailbox:
+        if place.ending is not None:
+            self.attend(place)
+        elif place.fast and not place.mailbox:
             place.idle = True
             place.item = None
         else:
@@ -248,7 +250,6 @@ class Scheduler:
             return calls.DEFERRED
         if isinstance(result, Stage):
             result.slot = place.reply_slot()
-            result.resumable = True
             place.stage = result
             place.fast = False
             return calls.DEFERRED

@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import trio
 
+from actors.exits import ActorError
+from actors.messages import Refusal
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
@@ -64,7 +67,11 @@ class Pending:
 
 
 class Stage:
-    """A generator being driven, whose call it answers, and what it waits for now."""
+    """A generator being driven, whose call it answers, and what it waits for now.
+
+    A plain handler returns one to go on without a task. What the generator returns is the answer;
+    an exception it *returns* is raised in the caller, one it *raises* is a crash.
+    """
 
     __slots__ = ("finish", "resumable", "slot", "steps", "waiting")
 
@@ -72,7 +79,7 @@ class Stage:
         self.steps = steps
         self.slot: Slot | None = None
         self.waiting: Pending | None = None
-        self.resumable = False
+        self.resumable = True
         self.finish: Callable[[Any, BaseException | None], object] | None = None
         """Told the result or the exception, when the stage is a callback and no message's turn."""
 
@@ -111,4 +118,7 @@ def _finished(place: Place, stage: Stage, value: Any, error: BaseException | Non
     elif error is not None:
         place.scheduler.failed(place, error, stage.slot)
     elif stage.slot is not None and not stage.slot.taken:
-        stage.slot.reply(value)
+        if isinstance(value, Refusal | ActorError):
+            stage.slot.fail(value)
+        else:
+            stage.slot.reply(value)

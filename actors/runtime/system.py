@@ -19,7 +19,7 @@ from actors.runtime.alarm import Alarm
 from actors.runtime.root import Root, Temporary
 from actors.runtime.scheduler import Scheduler
 from actors.runtime.watchdog import Watchdog
-from actors.telemetry import Telemetry
+from actors.telemetry import SystemStopped, Telemetry
 from actors.turns import current_turn
 from actors.validation import check_seconds
 
@@ -197,6 +197,8 @@ class System:
             with trio.CancelScope(shield=True):
                 self.root.closed = True
                 await self.root.stop()
+            if SystemStopped in self.telemetry.active:
+                self.telemetry.emit(SystemStopped())
             self.scheduler.close()
             alarm.close()
             if watchdog is not None:

@@ -1,0 +1,192 @@
+"""Supervisors whose children come and go at run time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from actors import Crashed, Ref, Shutdown, handles
+from actors.place import Place
+from actors.runtime import lifecycle
+from actors.runtime.stages import Pending, Stage
+from supervisors import reports
+from supervisors.admin import (
+    ChildRefused,
+    DeleteChild,
+    MaxChildren,
+    ReplaceChild,
+    RestartChild,
+    StartChild,
+)
+from supervisors.specs import Flags, as_child, check_significant
+from supervisors.tree import Entry, Supervising
+
+if TYPE_CHECKING:
+    from actors import Exit
+    from actors.runtime.stages import Steps
+    from supervisors.admin import ChildKey
+
+
+class Again:
+    """A dynamic supervisor to itself: try again to start this child."""
+
+    __slots__ = ("entry",)
+
+    def __init__(self, entry: Entry) -> None:
+        self.entry = entry
+
+
+class DynamicSupervisor(Supervising):
+    """A supervisor that begins empty: ``await ref.call(StartChild(Child(Session, user)))``.
+
+    Any spec will do, ids may repeat, and children are known by their refs. Each is restarted by
+    itself; all are stopped at once, each within its shutdown time. ``max_children`` bounds them,
+    those that are being restarted included. ``max_restarts`` and ``within`` as for
+    :class:`Supervisor`. A hundred thousand children are fine: nothing here looks at all of them.
+
+    The semantics are those of Elixir's ``DynamicSupervisor``.
+    """
+
+    __slots__ = ("max_children",)
+
+    def __init__(
+        self,
+        *,
+        max_children: int | None = None,
+        max_restarts: int | None = None,
+        within: float | None = None,
+    ) -> None:
+        if max_children is not None and (
+            isinstance(max_children, bool) or not isinstance(max_children, int) or max_children < 0
+        ):
+            raise ValueError(f"max_children is an int of 0 or more, or None. Got: {max_children!r}")
+        self.max_children = max_children
+        if max_restarts is not None:
+            self.max_restarts = max_restarts
+        if within is not None:
+            self.within = within
+        Flags(self.strategy, self.max_restarts, self.within, self.auto_shutdown)
+
+    def _prepare(self, place: Place) -> None:
+        if self.strategy != "one_for_one" or self.auto_shutdown != "never":
+            raise ValueError(
+                "A DynamicSupervisor has strategy='one_for_one' and auto_shutdown='never'. "
+                f"Got: {self.strategy!r}, {self.auto_shutdown!r}"
+            )
+        super()._prepare(place)
+
+    # -- stop
+
+    def _stop_all(self) -> Steps:
+        """All at once; each has its own time, counted from the same moment."""
+        tree = self._tree
+        tree.closing = True
+        entries = self._entries()
+        pending = [lifecycle.stop(entry.place, Shutdown(), None) for entry in entries]
+        for each in pending:
+            if each is not None:
+                yield each
+        for entry in entries:
+            lifecycle.settle(entry.place, "gone")
+        tree.entries.clear()
+
+    # -- restarts
+
+    def _restart(self, entry: Entry, exit: Exit) -> Steps:
+        delay = self._count(entry, exit)
+        if self._is_ending:
+            return
+        entry.place.state = "restarting"
+        if delay is not None:
+            self._try_later(entry, delay)
+        else:
+            yield from self._start_again(entry)
+
+    def _start_again(self, entry: Entry) -> Steps:
+        outcome = yield from entry.start()
+        if outcome is None and entry.declined:
+            self._forget(entry)
+        elif outcome is None:
+            entry.restarts += 1
+            reports.child_restarted(self._place, entry)
+        else:
+            reports.restart_failed(self._place, entry, outcome)
+            entry.place.state = "restarting"
+            if self._is_ending:
+                return
+            delay = self._count(entry, Crashed(outcome))
+            if not self._is_ending:
+                self._try_later(entry, delay)
+
+    def _try_later(self, entry: Entry, delay: float | None) -> None:
+        again = entry.retry = Again(entry)
+        if delay is None:
+            self._place.post(again)
+        else:
+            self.after(delay, again)
+
+    @handles
+    def _try_again(self, message: Again) -> Any:
+        entry = message.entry
+        if entry.retry is not message or entry.place not in self._tree.entries:
+            return None
+        return Stage(self._start_again(entry))
+
+    # -- administration
+
+    def _key_of(self, place: Place) -> Any:
+        return place
+
+    def _find(self, key: ChildKey) -> Entry:
+        entry = self._tree.entries.get(key._place) if isinstance(key, Ref) else None
+        if entry is None:
+            raise self._no_such_child(key)
+        return entry
+
+    def _stopped(self, entry: Entry) -> None:
+        self._forget(entry)
+
+    @handles
+    def _start_child(self, message: StartChild) -> Any:
+        tree, home = self._tree, self._place
+        try:
+            spec = as_child(message.spec)
+            if spec.significant:
+                check_significant(spec, "never")
+        except (TypeError, ValueError) as error:
+            raise ChildRefused(str(error), repr(message.spec)) from error
+        if self.max_children is not None and len(tree.entries) >= self.max_children:
+            raise MaxChildren(
+                f"{home.path} has {self.max_children} children, as many as it may.",
+                spec.id or spec.label,
+            )
+        scheduler = home.scheduler
+        place = Place(scheduler, spec, spec.id or scheduler.next_id(), spec.name, home, tree)
+        entry = tree.entries[place] = Entry(spec, place)
+        outcome = entry.begin()
+        if outcome is None and not entry.declined:
+            reports.child_started(home, entry, asked=True)
+            return place.ref
+        return Stage(self._start_rest(entry, outcome))
+
+    def _start_rest(self, entry: Entry, outcome: Any) -> Steps:
+        """What remains of a start that could not be done at once."""
+        if isinstance(outcome, Pending):
+            outcome = yield outcome
+            entry.declined = outcome is None and entry.place.ending is not None
+        if outcome is None:
+            if entry.declined and entry.place.running:
+                declined = Pending(entry.place)
+                entry.place.watch(declined)
+                yield declined
+            self._is_up(entry, asked=True)
+            return entry.place.ref
+        self._forget(entry)
+        return outcome
+
+    @handles
+    def _not_here(self, message: RestartChild | DeleteChild | ReplaceChild) -> Any:
+        raise ChildRefused(
+            f"{self._place.path} is a dynamic supervisor and keeps no specs of stopped children; "
+            f"StartChild starts another. Got: {type(message).__name__}",
+            str(message.child),
+        )

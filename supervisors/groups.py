@@ -1,0 +1,111 @@
+"""Supervisors written in place: ``one_for_one(Child(A), Child(B))`` is a ``Child`` itself."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from supervisors.specs import (
+    AutoShutdown,
+    Child,
+    Flags,
+    Restart,
+    Strategy,
+    check_children,
+)
+from supervisors.supervisor import Group
+
+
+def one_for_one(
+    *children: Any,
+    max_restarts: int = 3,
+    within: float = 5.0,
+    auto_shutdown: AutoShutdown = "never",
+    id: str | None = None,
+    name: str | None = None,
+    restart: Restart = "permanent",
+    significant: bool = False,
+    shutdown: float | Literal["kill"] | None = None,
+) -> Child[Group]:
+    """A supervisor that restarts a failed child alone.
+
+    Arguments are those of :class:`Supervisor` and of the :class:`Child` it becomes; everything is
+    validated here. ``shutdown`` is infinite unless given: the children have their own bounds.
+    """
+    return _group(
+        "one_for_one",
+        children,
+        max_restarts,
+        within,
+        auto_shutdown,
+        id=id,
+        name=name,
+        restart=restart,
+        significant=significant,
+        shutdown=shutdown,
+    )
+
+
+def one_for_all(
+    *children: Any,
+    max_restarts: int = 3,
+    within: float = 5.0,
+    auto_shutdown: AutoShutdown = "never",
+    id: str | None = None,
+    name: str | None = None,
+    restart: Restart = "permanent",
+    significant: bool = False,
+    shutdown: float | Literal["kill"] | None = None,
+) -> Child[Group]:
+    """A supervisor that restarts all its children when one fails. See :func:`one_for_one`."""
+    return _group(
+        "one_for_all",
+        children,
+        max_restarts,
+        within,
+        auto_shutdown,
+        id=id,
+        name=name,
+        restart=restart,
+        significant=significant,
+        shutdown=shutdown,
+    )
+
+
+def rest_for_one(
+    *children: Any,
+    max_restarts: int = 3,
+    within: float = 5.0,
+    auto_shutdown: AutoShutdown = "never",
+    id: str | None = None,
+    name: str | None = None,
+    restart: Restart = "permanent",
+    significant: bool = False,
+    shutdown: float | Literal["kill"] | None = None,
+) -> Child[Group]:
+    """A supervisor that restarts a failed child and those started after it. See
+    :func:`one_for_one`."""
+    return _group(
+        "rest_for_one",
+        children,
+        max_restarts,
+        within,
+        auto_shutdown,
+        id=id,
+        name=name,
+        restart=restart,
+        significant=significant,
+        shutdown=shutdown,
+    )
+
+
+def _group(
+    strategy: Strategy,
+    children: tuple[Any, ...],
+    max_restarts: int,
+    within: float,
+    auto_shutdown: AutoShutdown,
+    **spec: Any,
+) -> Child[Group]:
+    flags = Flags(strategy, max_restarts, within, auto_shutdown)
+    specs = tuple(check_children(children, auto_shutdown))
+    return Child(Group, flags, specs, **{"id": strategy, **spec} if spec["id"] is None else spec)

@@ -1,0 +1,325 @@
+"""Child specs: what is to run, and how it is kept running. Data and validation, nothing else."""
+
+from __future__ import annotations
+
+import inspect
+from functools import lru_cache, partial
+from math import inf
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar
+
+import attrs
+
+from actors import Actor
+from actors.validation import check_choice, check_number, is_int
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from typing_extensions import TypeVarTuple, Unpack
+
+    from actors import Ref, System
+
+    Args = TypeVarTuple("Args")
+
+A = TypeVar("A", bound=Actor, covariant=True)
+
+Restart: TypeAlias = Literal["permanent", "transient", "temporary"]
+Strategy: TypeAlias = Literal["one_for_one", "one_for_all", "rest_for_one"]
+AutoShutdown: TypeAlias = Literal["never", "any_significant", "all_significant"]
+
+RESTARTS = ("permanent", "transient", "temporary")
+STRATEGIES = ("one_for_one", "one_for_all", "rest_for_one")
+AUTO_SHUTDOWNS = ("never", "any_significant", "all_significant")
+
+WORKER_SHUTDOWN = 5.0
+START_TIMEOUT = 30.0
+MAILBOX = 10_000
+
+
+@attrs.frozen
+class Backoff:
+    """Restarts paced instead of counted.
+
+    The first restart comes after ``first`` seconds, each further one after twice as long, up to
+    ``cap``; ``jitter`` is the share of the delay that is drawn at random (0.2: from 80 % to 100 %).
+    After ``reset`` seconds of quiet the delay is ``first`` again. ``limit`` bounds the restarts in
+    a row; past it the supervisor gives up. ``None`` means for ever.
+    """
+
+    first: float = attrs.field(default=0.1)
+    cap: float = attrs.field(default=30.0)
+    limit: int | None = attrs.field(default=None, kw_only=True)
+    jitter: float = attrs.field(default=0.2, kw_only=True)
+    reset: float = attrs.field(default=60.0, kw_only=True)
+
+    def __attrs_post_init__(self) -> None:
+        check_number("Backoff first", self.first, at_least=0)
+        check_number("Backoff cap", self.cap, at_least=0)
+        if self.cap < self.first:
+            raise ValueError(f"Backoff cap is at least first ({self.first}). Got: {self.cap!r}")
+        if self.limit is not None and (not is_int(self.limit) or self.limit < 1):
+            raise ValueError(f"Backoff limit is an int of 1 or more, or None. Got: {self.limit!r}")
+        check_number("Backoff jitter", self.jitter, at_least=0)
+        if self.jitter > 1:
+            raise ValueError(f"Backoff jitter is a share from 0 to 1. Got: {self.jitter!r}")
+        check_number("Backoff reset", self.reset, at_least=0)
+
+
+@attrs.frozen(init=False, repr=False)
+class Child(Generic[A]):
+    """What a supervisor is to run: ``Child(Account, 10, id="alice", restart="transient")``.
+
+    Positional arguments are the actor's; keywords are the spec's (an actor's own keywords go
+    through ``functools.partial(Account, currency="EUR")``):
+
+    ``id``
+        unique among its siblings; the class name, numbered where it repeats, unless given
+    ``name``
+        registered for ``system.whereis``
+    ``restart``
+        ``"permanent"`` (always), ``"transient"`` (after a crash or a kill), ``"temporary"`` (never)
+    ``shutdown``
+        seconds an orderly stop may take before it is a kill; ``"kill"`` for at once; ``math.inf``.
+        5 for a worker, ``inf`` for a supervisor
+    ``start_timeout``
+        seconds ``on_start`` may take: 30
+    ``backoff``
+        a :class:`Backoff`: paced restarts that do not count towards the limit
+    ``significant``
+        its end counts for ``auto_shutdown``; not with ``permanent``
+    ``mailbox``
+        how many messages may queue: 10,000; ``math.inf``
+    ``isolation``, ``memory_limit``
+        ``None``: the actor runs in this process
+
+    Raises TypeError or ValueError for anything else, saying what is accepted.
+    """
+
+    factory: Callable[..., A]
+    args: tuple[Any, ...]
+    id: str | None
+    name: str | None
+    restart: Restart
+    shutdown: float | Literal["kill"]
+    start_timeout: float
+    backoff: Backoff | None
+    significant: bool
+    mailbox: float
+    isolation: None
+    memory_limit: None
+
+    def __init__(
+        self,
+        cls: Callable[[Unpack[Args]], A],
+        /,
+        *args: Unpack[Args],
+        id: str | None = None,
+        name: str | None = None,
+        restart: Restart = "permanent",
+        shutdown: float | Literal["kill"] | None = None,
+        start_timeout: float = START_TIMEOUT,
+        backoff: Backoff | None = None,
+        significant: bool = False,
+        mailbox: float = MAILBOX,
+        isolation: None = None,
+        memory_limit: None = None,
+    ) -> None:
+        if shutdown is None:
+            shutdown = inf if is_supervisor(cls) else WORKER_SHUTDOWN
+        self.__attrs_init__(  # type: ignore[attr-defined]
+            cls,
+            args,
+            id,
+            name,
+            restart,
+            shutdown,
+            start_timeout,
+            backoff,
+            significant,
+            mailbox,
+            isolation,
+            memory_limit,
+        )
+        _validate(self)
+
+    @property
+    def kind(self) -> Literal["worker", "supervisor"]:
+        """Whether the child is itself a supervisor."""
+        return "supervisor" if is_supervisor(self.factory) else "worker"
+
+    @property
+    def label(self) -> str:
+        """The id, or the class name it is derived from."""
+        return self.id if self.id is not None else class_of(self.factory).__name__
+
+    async def start_in(self, system: System, *, root: bool) -> Ref[A]:
+        """Start it in a system: see :meth:`actors.System.start` and :func:`actors.open_system`."""
+        from supervisors.application import start_child_in
+
+        return await start_child_in(system, self, root=root)
+
+    def __repr__(self) -> str:
+        parts = [class_of(self.factory).__name__, *map(repr, self.args)]
+        defaults = {**_DEFAULTS, "shutdown": inf if self.kind == "supervisor" else WORKER_SHUTDOWN}
+        parts += [
+            f"{name}={getattr(self, name)!r}"
+            for name, default in defaults.items()
+            if getattr(self, name) != default
+        ]
+        return f"Child({', '.join(parts)})"
+
+
+_DEFAULTS = {
+    "id": None,
+    "name": None,
+    "restart": "permanent",
+    "shutdown": None,
+    "start_timeout": START_TIMEOUT,
+    "backoff": None,
+    "significant": False,
+    "mailbox": MAILBOX,
+}
+
+
+@attrs.frozen
+class Flags:
+    """How a supervisor treats its children."""
+
+    strategy: Strategy = "one_for_one"
+    max_restarts: int = 3
+    within: float = 5.0
+    auto_shutdown: AutoShutdown = "never"
+
+    def __attrs_post_init__(self) -> None:
+        check_choice("strategy", self.strategy, STRATEGIES)
+        if not is_int(self.max_restarts) or self.max_restarts < 0:
+            raise ValueError(f"max_restarts is an int of 0 or more. Got: {self.max_restarts!r}")
+        check_number("within (seconds)", self.within, above=0)
+        if self.within == inf:
+            raise ValueError("within (seconds) is a finite number above 0. Got: inf")
+        check_choice("auto_shutdown", self.auto_shutdown, AUTO_SHUTDOWNS)
+
+
+def check_children(children: Iterable[Any], auto_shutdown: AutoShutdown = "never") -> list[Child[Any]]:
+    """The specs with their ids filled in; validates them together without starting anything.
+
+    Raises TypeError for what is no Child, ValueError for two equal ids and for a significant child
+    under ``auto_shutdown="never"``.
+    """
+    if isinstance(children, str | Child) or not hasattr(children, "__iter__"):
+        raise TypeError(f"children are a list of Child. Got: {children!r}")
+    specs = [as_child(each) for each in children]
+    ids = [each.id for each in specs if each.id is not None]
+    for id in ids:
+        if ids.count(id) > 1:
+            raise ValueError(f"Children of one supervisor have different ids. Got: {id!r} twice")
+    taken = set(ids)
+    named = []
+    for spec in specs:
+        check_significant(spec, auto_shutdown)
+        if spec.id is None:
+            spec = with_changes(spec, id=free_id(spec.label, taken))
+            taken.add(spec.id or "")
+        named.append(spec)
+    return named
+
+
+def free_id(label: str, taken: Any) -> str:
+    """``Account``, then ``Account-2``, ``Account-3``, …: the first that is not taken."""
+    if label not in taken:
+        return label
+    number = 2
+    while f"{label}-{number}" in taken:
+        number += 1
+    return f"{label}-{number}"
+
+
+def with_changes(spec: Child[Any], **changes: Any) -> Child[Any]:
+    """A spec with some keywords changed, validated again."""
+    keywords = {name: getattr(spec, name) for name in _DEFAULTS}
+    return Child(spec.factory, *spec.args, **{**keywords, **changes})
+
+
+def as_child(spec: Any) -> Child[Any]:
+    """A Child as it is; an actor class stands for ``Child(cls)``."""
+    if isinstance(spec, Child):
+        return spec
+    if isinstance(spec, type) and issubclass(spec, Actor):
+        return Child(spec)
+    raise TypeError(f"A child is a Child(...) or an actor class. Got: {spec!r}")
+
+
+def check_significant(spec: Child[Any], auto_shutdown: AutoShutdown) -> None:
+    """A significant child needs a supervisor that heeds it."""
+    if spec.significant and auto_shutdown == "never":
+        raise ValueError(
+            f"{spec!r} is significant, but its supervisor has auto_shutdown='never'; accepted with "
+            "it: 'any_significant' or 'all_significant'. Got: 'never'"
+        )
+
+
+def is_supervisor(factory: Any) -> bool:
+    """Whether what the factory makes has children of its own."""
+    cls = class_of(factory)
+    return isinstance(cls, type) and getattr(cls, "supervises", False) is True
+
+
+def class_of(factory: Any) -> Any:
+    """The class behind a ``functools.partial``, or the callable itself."""
+    while isinstance(factory, partial):
+        factory = factory.func
+    return factory
+
+
+def _validate(spec: Child[Any]) -> None:
+    factory = class_of(spec.factory)
+    if not callable(factory) or (isinstance(factory, type) and not issubclass(factory, Actor)):
+        raise TypeError(
+            "Child() takes an actor class first, or a functools.partial of one. "
+            f"Got: {spec.factory!r}"
+        )
+    for what, text in (("id", spec.id), ("name", spec.name)):
+        if text is not None and (not isinstance(text, str) or not text or "/" in text):
+            raise TypeError(f"{what} is a non-empty str without '/', or None. Got: {text!r}")
+    check_choice("restart", spec.restart, RESTARTS)
+    if spec.shutdown != "kill":
+        check_number("shutdown (seconds, math.inf or 'kill')", spec.shutdown, at_least=0)
+    check_number("start_timeout (seconds)", spec.start_timeout, above=0)
+    if spec.backoff is not None and not isinstance(spec.backoff, Backoff):
+        raise TypeError(f"backoff is a Backoff or None. Got: {spec.backoff!r}")
+    if not isinstance(spec.significant, bool):
+        raise TypeError(f"significant is True or False. Got: {spec.significant!r}")
+    if spec.significant and spec.restart == "permanent":
+        raise ValueError(
+            "A significant child is 'transient' or 'temporary': a permanent one never ends by "
+            "itself. Got: restart='permanent'"
+        )
+    if spec.mailbox != inf and (not is_int(spec.mailbox) or spec.mailbox < 1):
+        raise ValueError(f"mailbox is an int of 1 or more, or math.inf. Got: {spec.mailbox!r}")
+    for what in ("isolation", "memory_limit"):
+        if getattr(spec, what) is not None:
+            raise ValueError(
+                f"{what} is None: actors run in this process. Got: {getattr(spec, what)!r}"
+            )
+    _check_arguments(spec)
+
+
+def _check_arguments(spec: Child[Any]) -> None:
+    try:
+        signature = _signature(spec.factory)
+    except TypeError:  # an unhashable callable
+        return
+    if signature is not None:
+        try:
+            signature.bind(*spec.args)
+        except TypeError as error:
+            name = class_of(spec.factory).__name__
+            raise TypeError(f"{name}{signature} does not take these arguments: {error}") from None
+
+
+@lru_cache(maxsize=1024)
+def _signature(factory: Any) -> inspect.Signature | None:
+    try:
+        return inspect.signature(factory)
+    except (TypeError, ValueError):
+        return None

@@ -1,0 +1,322 @@
+"""What the supervisors have in common: children, their starts and stops, and giving up.
+
+The operations are generators (:mod:`actors.runtime.stages`): they yield where a child takes its
+time, and a supervisor needs no task for them.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import trio
+
+from actors import Actor, Crashed, Shutdown, StartFailed, handles
+from actors.place import Place
+from actors.runtime import lifecycle
+from actors.runtime.stages import Pending, Stage
+from supervisors import reports
+from supervisors.admin import (
+    ChildCounts,
+    ChildInfo,
+    CountChildren,
+    GetChild,
+    NoSuchChild,
+    RestartLimitExceeded,
+    StopChild,
+    WhichChildren,
+)
+from supervisors.policy import Pace, Window, shuts_down, verdict
+from supervisors.specs import Child, Flags
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from actors import Exit
+    from actors.runtime.stages import Steps
+    from supervisors.admin import ChildKey
+    from supervisors.specs import AutoShutdown, Strategy
+
+
+class Entry:
+    """One child: its spec, its place, and where its restarts stand."""
+
+    __slots__ = ("declined", "next_spec", "pace", "place", "restarts", "retry", "spec", "static")
+
+    def __init__(self, spec: Child[Any], place: Place, *, static: bool = False) -> None:
+        self.spec = spec
+        self.place = place
+        self.static = static
+        """Among ``children()``: it takes its place again when its supervisor returns."""
+        self.next_spec: Child[Any] | None = None
+        """Replaces ``spec`` at the next restart."""
+        self.pace: Pace | None = None
+        self.restarts = 0
+        self.retry: object = None
+        """The restart that is still to be tried; None when there is none."""
+        self.declined = False
+        """``on_start`` has called ``self.stop()``: it is not to run, for now."""
+
+    @property
+    def info(self) -> ChildInfo:
+        """For listings."""
+        place = self.place
+        return ChildInfo(place.id, place.ref, self.spec.kind, place.state, self.spec, self.restarts)
+
+    def begin(self) -> Pending | BaseException | None:
+        """Start the child, in its place, by its latest spec."""
+        place = self.place
+        if self.next_spec is not None:
+            place.scheduler.system.registry.release(place.name or "", place)
+            self.spec = place.spec = self.next_spec
+            place.name = self.spec.name
+            self.next_spec = None
+            if place.mailbox is not None:
+                place.mailbox.capacity = self.spec.mailbox
+        self.retry = None
+        outcome = lifecycle.awaken(place)
+        self.declined = outcome is None and place.ending is not None
+        return outcome
+
+    def start(self) -> Steps:
+        """Start the child and wait for it; returns None or the StartFailed."""
+        while self.place.running:
+            # Its last tenant did not yield to its cancellation: nobody takes its place before.
+            gone = Pending(self.place)
+            self.place.watch(gone)
+            yield gone
+        outcome = self.begin()
+        if type(outcome) is Pending:
+            outcome = yield outcome
+            self.declined = outcome is None and self.place.ending is not None
+        if self.declined and self.place.running:
+            declined = Pending(self.place)
+            self.place.watch(declined)
+            yield declined
+        return outcome
+
+    def stop(self) -> Steps:
+        """Stop the child within its shutdown time; what its exit was does not matter."""
+        pending = lifecycle.stop(self.place, Shutdown(), None)
+        if pending is not None:
+            yield pending
+
+
+class Tree:
+    """The children of one incarnation of a supervisor, in start order."""
+
+    __slots__ = ("closing", "entries", "flags", "supervisor", "window")
+
+    def __init__(self, supervisor: Supervising, flags: Flags) -> None:
+        self.supervisor = supervisor
+        self.flags = flags
+        self.window = Window(flags.max_restarts, flags.within)
+        self.entries: dict[Any, Entry] = {}
+        self.closing = False
+
+    def child_exited(self, place: Place, exit: Exit) -> None:
+        """A child has ended, by itself or because we stopped it."""
+        if self.closing:
+            return
+        home = self.supervisor._place
+        home.request(partial(self.supervisor._child_exited, place, place.incarnation, exit))
+
+
+class Supervising(Actor):
+    """Base of the supervisors."""
+
+    __slots__ = ("_tree",)
+
+    _tree: Tree
+
+    supervises: ClassVar[bool] = True
+    strategy: Strategy = "one_for_one"
+    max_restarts: int = 3
+    within: float = 5.0
+    auto_shutdown: AutoShutdown = "never"
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        flags = [cls.strategy, cls.max_restarts, cls.within, cls.auto_shutdown]
+        # A slot or a property in the class stands for a value that each instance brings.
+        if not any(hasattr(each, "__get__") for each in flags):
+            Flags(*flags)  # type: ignore[arg-type]
+
+    def _prepare(self, place: Place) -> None:
+        flags = Flags(self.strategy, self.max_restarts, self.within, self.auto_shutdown)
+        self._tree = Tree(self, flags)
+
+    # -- what the floors below ask
+
+    def _children_down(self, exit: Exit) -> Steps | None:
+        if not self._tree.entries:
+            self._tree.closing = True
+            return None
+        return self._stop_all()
+
+    def _kill_children(self) -> None:
+        for entry in self._entries():
+            lifecycle.kill(entry.place)
+
+    def _hurry(self) -> None:
+        for entry in self._entries():
+            if entry.place.state == "starting":
+                lifecycle.kill(entry.place)
+
+    def _entries(self) -> list[Entry]:
+        tree: Tree | None = getattr(self, "_tree", None)
+        return list(tree.entries.values()) if tree is not None else []
+
+    def _stop_all(self) -> Steps:
+        raise NotImplementedError
+
+    # -- the end of a child
+
+    def _child_exited(self, place: Place, incarnation: int, exit: Exit, home: Place) -> None:
+        entry = self._tree.entries.get(self._key_of(place))
+        if (
+            entry is None
+            or entry.place is not place
+            or place.incarnation != incarnation
+            or place.state != "stopping"
+        ):
+            return  # it was stopped, restarted or forgotten meanwhile
+        home.stage = Stage(self._after_exit(entry, exit))
+
+    def _after_exit(self, entry: Entry, exit: Exit) -> Steps:
+        decision = verdict(entry.spec.restart, exit)
+        reports.child_exited(self._place, entry, exit, decision)
+        if decision == "restart":
+            yield from self._restart(entry, exit)
+            return
+        if decision == "keep":
+            self._keep(entry)
+        else:
+            self._forget(entry)
+        others = any(
+            each.spec.significant and each.place.running
+            for each in self._entries()
+            if each is not entry
+        )
+        flags = self._tree.flags
+        significant = entry.spec.significant
+        if shuts_down(flags.auto_shutdown, significant=significant, others_active=others):
+            self.stop(Shutdown("auto_shutdown"))
+
+    def _restart(self, entry: Entry, exit: Exit) -> Steps:
+        raise NotImplementedError
+
+    def _count(self, entry: Entry, exit: Exit) -> float | None:
+        """Count a restart, or pace it. Returns the delay in seconds, None for none; gives up, by
+        ending this supervisor, when it is one too many."""
+        now = trio.current_time()
+        backoff = entry.spec.backoff
+        if backoff is None:
+            if self._tree.window.add(now):
+                self._give_up(entry, exit)
+            return None
+        random = self._place.scheduler.system.random
+        entry.pace, delay = (entry.pace or Pace()).next(backoff, now, random)
+        if entry.pace.exhausted(backoff):
+            self._give_up(entry, exit)
+        return delay
+
+    def _give_up(self, entry: Entry, exit: Exit) -> None:
+        flags = self._tree.flags
+        backoff = entry.spec.backoff
+        allowed = (
+            f"{flags.max_restarts} restarts within {flags.within} s"
+            if backoff is None
+            else f"{backoff.limit} restarts in a row"
+        )
+        error = RestartLimitExceeded(
+            f"{self._place.path} gave up: more than {allowed}; the last child to end was "
+            f"{entry.place.id!r} ({exit}).",
+            child=entry.place.id,
+            ref=self._place.ref,
+        )
+        error.__cause__ = exit.exception if isinstance(exit, Crashed) else None
+        reports.gave_up(self._place, error)
+        if self._place.ending is None:
+            self._place.ending = Crashed(error)
+
+    @property
+    def _is_ending(self) -> bool:
+        return self._place.ending is not None
+
+    def _forget(self, entry: Entry) -> None:
+        """The child is gone for good, and so is its place."""
+        self._tree.entries.pop(self._key_of(entry.place), None)
+        lifecycle.settle(entry.place, "gone")
+
+    def _keep(self, entry: Entry) -> None:
+        """The spec is kept, the child is not."""
+        entry.retry = None
+        lifecycle.settle(entry.place, "stopped")
+
+    # -- administration that is the same everywhere
+
+    def _key_of(self, place: Place) -> Any:
+        raise NotImplementedError
+
+    def _find(self, key: ChildKey) -> Entry:
+        """The entry of a child. Raises NoSuchChild."""
+        raise NotImplementedError
+
+    def _no_such_child(self, key: object) -> NoSuchChild:
+        return NoSuchChild(f"{self._place.path} has no child {key!r}.", str(key))
+
+    @handles
+    def _which_children(self, message: WhichChildren) -> list[ChildInfo]:
+        return [entry.info for entry in self._entries()]
+
+    @handles
+    def _get_child(self, message: GetChild) -> ChildInfo:
+        return self._find(message.child).info
+
+    @handles
+    def _count_children(self, message: CountChildren) -> ChildCounts:
+        entries = self._entries()
+        supervisors = sum(entry.spec.kind == "supervisor" for entry in entries)
+        active = sum(entry.place.state in ("up", "stopping") for entry in entries)
+        return ChildCounts(len(entries), active, supervisors, len(entries) - supervisors)
+
+    @handles
+    def _stop_child(self, message: StopChild) -> Any:
+        entry = self._find(message.child)
+        if not entry.place.running:
+            return self._stopped(entry)
+        return Stage(self._stop_one(entry))
+
+    def _stop_one(self, entry: Entry) -> Steps:
+        yield from entry.stop()
+        self._stopped(entry)
+
+    def _stopped(self, entry: Entry) -> None:
+        """A child is not to run, for now or for ever."""
+        if entry.spec.restart == "temporary":
+            self._forget(entry)
+        else:
+            self._keep(entry)
+
+    def _is_up(self, entry: Entry, *, asked: bool) -> None:
+        """A child has come up for the first time, or has declined to run."""
+        if not entry.declined:
+            reports.child_started(self._place, entry, asked=asked)
+        else:
+            self._stopped(entry)
+
+
+def stop_in_reverse(entries: Iterable[Entry]) -> Steps:
+    """Stop children one at a time, the last started first."""
+    for entry in reversed(list(entries)):
+        yield from entry.stop()
+
+
+def failed_child(home: Place, entry: Entry, error: BaseException) -> StartFailed:
+    """The failure of a supervisor's start, naming the child."""
+    failure = StartFailed(
+        f"{home.path} did not start, its child {entry.place.id!r} failed: {error}", ref=home.ref
+    )
+    failure.__cause__ = error
+    return failure
