@@ -96,11 +96,8 @@ class Slot:
         self.settle()
         return trio.lowlevel.Abort.SUCCEEDED
 
-    async def wait(self) -> Any:
-        """Wait for the answer. A checkpoint only if the answer is not there yet."""
-        if not self.done:
-            self.task = trio.lowlevel.current_task()
-            await trio.lowlevel.wait_task_rescheduled(self.abandon)
+    def result(self) -> Any:
+        """The answer, once ``done``: returned or raised."""
         if self.error is not None:
             try:
                 raise self.error

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
+from actors.dispatch import PLAIN, TASK
 from actors.exits import ActorDied, CallCycle, Killed, MailboxFull, NoSuchActor, Unhandled
 from actors.messages import Call
-from actors.replies import Slot, timed_out
+from actors.replies import CALL_TIMEOUT, Slot, timed_out
 from actors.runtime import lifecycle
 from actors.runtime.stages import Pending
 from actors.turns import current_turn, make_item, refuse_cycle
@@ -109,30 +110,33 @@ async def send(place: Place, message: object) -> None:
 async def call(place: Place, message: Any, timeout: float | None) -> Any:
     """``Ref.call`` where the caller does not run the turn itself, or not at once."""
     scheduler = place.scheduler
-    if not isinstance(message, Call):
-        raise TypeError(
-            "call() takes a Call, whose class names its reply type: class Withdraw(Call[int]). "
-            f"Other messages are for cast() and send(). Got: {message!r}"
-        )
-    if timeout is not None:
+    if timeout is not CALL_TIMEOUT and timeout is not None:
         check_timeout(timeout)
     if scheduler.current is not None:
         raise RuntimeError(
             f"{scheduler.current.path} tried to call from within a plain def handler, which is "
             "atomic; make the handler an async def."
         )
+    if not isinstance(message, Call):
+        raise TypeError(
+            "call() takes a Call, whose class names its reply type: class Withdraw(Call[int]). "
+            f"Other messages are for cast() and send(). Got: {message!r}"
+        )
     if scheduler.budget <= 0:
         await trio.lowlevel.checkpoint()
         scheduler.renew_budget()
     turn = current_turn.get()
-    deadline, inherited = _deadline(timeout, turn)
-    if deadline is not None and deadline <= trio.current_time():
+    now = trio.current_time()
+    deadline = None if timeout is None else now + timeout
+    inherited = False
+    if turn is not None and turn.deadline is not None and not turn.ended:
+        if deadline is None or turn.deadline < deadline:
+            deadline, inherited = turn.deadline, True
+    if deadline is not None and deadline <= now:
         raise timed_out(place, message, timeout, inherited=inherited)
-    if is_closed(place):
-        raise gone(place, message)
     if place.idle and place.fast and scheduler.budget > 0:
         route = place.routes[type(message)]
-        if not route.kind:
+        if route.kind == PLAIN:
             place.item = sent(place, message)
             scheduler.deadline = inf if deadline is None else deadline
             try:
@@ -143,45 +147,48 @@ async def call(place: Place, message: Any, timeout: float | None) -> Any:
                 return result
             result.timeout, result.inherited = timeout, inherited
             return await answer(scheduler, result, turn)
+    elif is_closed(place):
+        raise gone(place, message)
     slot = Slot(message, place, timeout, deadline, inherited=inherited)
     return await answer(scheduler, slot, turn, sent(place, message, slot))
 
 
-def _deadline(timeout: float | None, turn: Turn | None) -> tuple[float | None, bool]:
-    own = trio.current_time() + timeout if timeout is not None else None
-    if turn is not None and turn.deadline is not None and not turn.ended:
-        if own is None or turn.deadline < own:
-            return turn.deadline, True
-    return own, False
-
-
-def enqueue(place: Place, item: Any) -> None:
-    """Queue a call; where there is no room it waits for room, which is part of its wait."""
-    mailbox = place.open_mailbox()
-    if mailbox.full:
-        mailbox.wait_for_room(item, None)
-    else:
-        mailbox.append(item)
-    if place.idle:
-        place.scheduler.schedule(place)
-
-
-async def answer(
-    scheduler: Scheduler, slot: Slot, turn: Turn | None, item: Any = None
-) -> Any:
+async def answer(scheduler: Scheduler, slot: Slot, turn: Turn | None, item: Any = None) -> Any:
     """Wait for the answer to a call: queue ``item`` first, unless its turn is over already."""
     if turn is not None:
         turn.begin_wait(slot)
     try:
-        if item is not None and slot.holder is not None:
-            enqueue(slot.holder, item)
+        if item is not None:
+            enqueue(scheduler, slot, item)
         scheduler.help(slot)
-        if not slot.done and slot.deadline is not None:
-            slot.timer = scheduler.timers.at(slot.deadline, slot.expire)
-        return await slot.wait()
+        if not slot.done:
+            if slot.deadline is not None:
+                slot.timer = scheduler.timers.at(slot.deadline, slot.expire)
+            slot.task = trio.lowlevel.current_task()
+            await trio.lowlevel.wait_task_rescheduled(slot.abandon)
     finally:
         if turn is not None:
             turn.end_wait(slot)
+    return slot.result()
+
+
+def enqueue(scheduler: Scheduler, slot: Slot, item: Any) -> None:
+    """Queue a call, or hand it straight to the task of an idle actor that needs it."""
+    place = slot.holder
+    assert place is not None
+    if place.idle and place.fast and place.routes[type(slot.message)].kind == TASK:
+        place.idle = False
+        scheduler.begin(place, item)
+        return
+    mailbox = place.open_mailbox()
+    if mailbox.full:
+        # To wait for room is part of waiting for the answer.
+        mailbox.wait_for_room(item, None)
+    else:
+        mailbox.append(item)
+    if place.idle:
+        place.idle = False
+        scheduler.ready.append(place)
 
 
 def gone(place: Place, message: object) -> NoSuchActor:
@@ -286,7 +293,9 @@ async def _wait(pending: Pending, turn: Turn | None, timeout: float | None, plac
         slot = Slot(None, place, timeout)
         slot.timer = place.scheduler.timers.after(timeout, slot.expire)
         pending.then(lambda done: slot.reply(done.value))
-        return await slot.wait()
+        slot.task = trio.lowlevel.current_task()
+        await trio.lowlevel.wait_task_rescheduled(slot.abandon)
+        return slot.result()
     finally:
         if turn is not None:
             turn.end_wait(pending)

@@ -35,7 +35,7 @@ TURNS_AT_ONCE = 32
 class Host:
     """The task of one incarnation: what it is to do next, and how to cancel it."""
 
-    __slots__ = ("failure", "finishing", "job", "parked", "place", "scope", "task")
+    __slots__ = ("cancelled", "failure", "finishing", "job", "parked", "place", "scope", "task")
 
     def __init__(self, place: Place) -> None:
         self.place = place
@@ -43,6 +43,8 @@ class Host:
         self.task: trio.lowlevel.Task | None = None
         self.job: Turn | None = None
         self.parked = False
+        self.cancelled = False
+        """Its scope was cancelled; trio's own property reads the clock each time."""
         self.finishing = False
         self.failure: BaseException | None = None
         """Why a start is cancelled."""
@@ -54,17 +56,23 @@ class Host:
             assert self.task is not None
             trio.lowlevel.reschedule(self.task)
 
+    def cancel(self) -> None:
+        """Cancel what the task does now: the turn, the start or the last words."""
+        self.cancelled = True
+        self.scope.cancel()
+
     def leave(self) -> None:
         """The incarnation is closed: end, wherever you are."""
-        self.scope.cancel()
+        self.cancel()
         self.wake()
 
     async def park(self) -> None:
         """Wait for something to do."""
         self.parked = True
-        await trio.lowlevel.wait_task_rescheduled(self._unpark)
+        await trio.lowlevel.wait_task_rescheduled(self.unpark)
 
-    def _unpark(self, _: object) -> Abort:
+    def unpark(self, _: object) -> Abort:
+        """The parked task is cancelled."""
         self.parked = False
         return Abort.SUCCEEDED
 
@@ -102,9 +110,12 @@ def begin_turn(place: Place, item: Any, slot: Slot | None, route: Route | None) 
     """Give a message, or with no route a callback, to the actor's task."""
     place.fast = False
     turn = place.turn = Turn(place, item, slot, route)
-    host = ensure(place)
+    host = place.host or ensure(place)
     host.job = turn
-    host.wake()
+    if host.parked:
+        host.parked = False
+        assert host.task is not None
+        trio.lowlevel.reschedule(host.task)
 
 
 def begin_start(place: Place) -> None:
@@ -116,7 +127,7 @@ def begin_failed(place: Place, error: BaseException) -> None:
     """A plain ``on_start`` failed and has left side tasks: end them first."""
     host = ensure(place)
     host.failure = error
-    host.scope.cancel()
+    host.cancel()
 
 
 def make_ready(place: Place) -> None:
@@ -145,7 +156,7 @@ def finish(place: Place) -> None:
 def cancel(place: Place) -> None:
     """Cancel everything the incarnation runs."""
     if place.host is not None:
-        place.host.scope.cancel()
+        place.host.cancel()
     for side in place.side or ():
         side.scope.cancel()
 
@@ -156,7 +167,7 @@ def cancel_turn(place: Place) -> None:
     assert host is not None
     if isinstance(place.ending, Crashed):
         host.failure = place.ending.exception
-    host.scope.cancel()
+    host.cancel()
 
 
 # -- the task
@@ -167,11 +178,12 @@ async def _main(host: Host) -> None:
     place = host.place
     host.task = trio.lowlevel.current_task()
     place.context = host.task.context
-    with host.scope as scope:
-        while not host.finishing and not scope.cancel_called:
+    with host.scope:
+        while not host.finishing and not host.cancelled:
             turn, host.job = host.job, None
             if turn is None:
-                await host.park()
+                host.parked = True
+                await trio.lowlevel.wait_task_rescheduled(host.unpark)
             elif place.state == "starting":
                 await _start(place, host)
             else:
@@ -216,10 +228,10 @@ async def _start(place: Place, host: Host) -> None:
         raise
     except BaseException as error:
         host.failure = host.failure or error
-        host.scope.cancel()
+        host.cancel()
     if timer is not None:
         timer.cancel()
-    if not host.scope.cancel_called:
+    if not host.cancelled:
         if place.turn is not None:
             place.turn.ended = True
             place.turn = None
@@ -257,7 +269,7 @@ async def _serve(place: Place, turn: Turn) -> None:
         except BaseException as failure:
             error = failure
         turn.ended = True
-        if host.scope.cancel_called:
+        if host.cancelled:
             return
         if error is not None:
             if route is None:
@@ -336,6 +348,7 @@ async def _last_words(place: Place, host: Host) -> None:
     if kind == NONE or exit is None or isinstance(exit, Killed):
         return
     scope = host.scope = trio.CancelScope(shield=True)
+    host.cancelled = False
     if isinstance(exit, Crashed):
         scope.deadline = trio.current_time() + lifecycle.CRASH_GRACE
     place.turn = Turn(place, None, None, None)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from actors.ref import Ref
+    from actors.testing.probe import Probe
 
 A = TypeVar("A", bound=Actor)
 A_co = TypeVar("A_co", covariant=True)
@@ -131,6 +132,13 @@ class System:
         """The actor registered under a name, also while it is being restarted. Not a checkpoint."""
         place = self.registry.find(name)
         return place.ref if place is not None else None
+
+    def probe(self) -> Probe:
+        """Start an actor for tests, which keeps what it is sent: ``await probe.expect(Type)``. Not
+        a checkpoint."""
+        from actors.testing.probe import probe_of
+
+        return probe_of(self)
 
     # -- for the library
 

@@ -1,0 +1,1 @@
+"""Understudy and its peers at the same work: `python -m benchmarks.run`."""

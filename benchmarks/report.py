@@ -1,0 +1,217 @@
+"""From runs to medians, ratios, tables and `docs/performance.md`: functions over frozen data."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import attrs
+
+from benchmarks.roster import BY_NAME as PEER_BY_NAME
+from benchmarks.roster import PEERS
+from benchmarks.targets import Outcome, outcomes
+from benchmarks.works import OURS, WORKS
+
+INTRODUCTION = """\
+# Performance
+
+Written by `python -m benchmarks`: the works, the peers and what is alike between them are in
+`benchmarks/`. Each run is a process of its own, start and warm-up are not timed, and messages are
+made beforehand: delivery is measured, not the construction of a dataclass. The peers take turns
+within a round, and the order rotates from round to round. A figure is the median of the rounds
+(here {rounds}) and a ratio the median of the ratios inside each round. Absolute figures move with
+the machine and with what else runs on it; compare ratios.
+"""
+
+
+@attrs.frozen
+class Run:
+    """One work done once by one peer."""
+
+    work: str
+    peer: str
+    round: int
+    figure: float
+    """Operations per second; bytes per actor in `memory`."""
+    line: Mapping[str, float | str]
+    """What the peer printed."""
+
+
+@attrs.frozen
+class Summary:
+    """One work and peer over all rounds."""
+
+    work: str
+    peer: str
+    unit: str
+    rounds: int
+    median: float
+    min: float
+    max: float
+    ratio: float | None
+    """Ours divided by the peer's, the median over the rounds both took part in."""
+
+
+def read_run(printed: str, round_: int) -> Run:
+    """The run that a peer's JSON line tells of."""
+    line: dict[str, float | str] = json.loads(printed)
+    figure = line.get("bytes_each", line["rate"])
+    return Run(str(line["work"]), str(line["peer"]), round_, float(figure), line)
+
+
+def summarise(runs: Iterable[Run]) -> list[Summary]:
+    """Medians and ratios, in the order of the works and of the peers."""
+    rounds: dict[tuple[str, str], dict[int, float]] = {}
+    for run in runs:
+        rounds.setdefault((run.work, run.peer), {})[run.round] = run.figure
+    summaries = []
+    for work in WORKS:
+        ours = rounds.get((work.name, OURS), {})
+        for peer in PEERS:
+            figures = rounds.get((work.name, peer.name))
+            if figures is None:
+                continue
+            ratios = [ours[at] / figure for at, figure in figures.items() if at in ours]
+            summaries.append(
+                Summary(
+                    work.name,
+                    peer.name,
+                    work.unit,
+                    len(figures),
+                    statistics.median(figures.values()),
+                    min(figures.values()),
+                    max(figures.values()),
+                    statistics.median(ratios) if ratios else None,
+                )
+            )
+    return summaries
+
+
+def summary_line(summary: Summary) -> str:
+    """The JSON line of one work and peer."""
+    return json.dumps(attrs.asdict(summary))
+
+
+def held(summaries: Iterable[Summary]) -> list[Outcome]:
+    """The targets, held against what was measured."""
+    figures = {}
+    for summary in summaries:
+        if summary.unit == "per second" and summary.peer != OURS and summary.ratio is not None:
+            figures[summary.work, summary.peer] = summary.ratio
+        elif summary.unit == "bytes each" and summary.peer == OURS:
+            figures[summary.work, OURS] = summary.median
+    return outcomes(figures)
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]], right: Iterable[int] = ()) -> str:
+    """A Markdown table, padded so that it can be read as it is; `right` columns lean right."""
+    lines = [list(head), *(list(row) for row in rows)]
+    widths = [max(3, *(len(line[column]) for line in lines)) for column in range(len(head))]
+    lean = set(right)
+    rule = ["-" * (w - 1) + ":" if c in lean else "-" * w for c, w in enumerate(widths)]
+    pads = [str.rjust if column in lean else str.ljust for column in range(len(head))]
+    return "\n".join(
+        "| "
+        + " | ".join(pad(cell, w) for pad, cell, w in zip(pads, cells, widths, strict=True))
+        + " |"
+        for cells in [lines[0], rule, *lines[1:]]
+    )
+
+
+def targets_table(rows: Iterable[Outcome]) -> str:
+    """The targets: what has to be, what is aimed at, what is."""
+    head = ("work", "against", "at least", "aim", "measured", "")
+    cells = (
+        (
+            row.work,
+            "itself" if row.peer == OURS else PEER_BY_NAME[row.peer].title,
+            row.at_least,
+            row.aim,
+            row.measured,
+            row.verdict,
+        )
+        for row in rows
+    )
+    return table(head, cells, right=(2, 3, 4))
+
+
+def figures_table(
+    summaries: Iterable[Summary],
+    show: Callable[[Summary], str],
+) -> str:
+    """A cell for each work and peer."""
+    cells = {(summary.work, summary.peer): show(summary) for summary in summaries}
+    peers = [peer for peer in PEERS if any(peer.name == name for _, name in cells)]
+    works = [work for work in WORKS if any(work.name == name for name, _ in cells)]
+    rows = [
+        [work.name, *(cells.get((work.name, peer.name), "–") for peer in peers)] for work in works
+    ]
+    return table(["", *(peer.title for peer in peers)], rows, right=range(1, len(peers) + 1))
+
+
+def rate(summary: Summary) -> str:
+    """The median with its spread, as the table writes it."""
+    if summary.unit == "bytes each":
+        return f"{summary.median:,.0f} B"
+    low, high = (round(100 * (edge / summary.median - 1)) for edge in (summary.min, summary.max))
+    spread = f" ({low:+}…{high:+} %)" if summary.rounds > 1 else ""
+    return f"{shortened(summary.median)}/s{spread}"
+
+
+def shortened(figure: float) -> str:
+    """Three digits and a unit: 1.23 M, 45.6 k."""
+    for scale, sign in ((1e6, " M"), (1e3, " k")):
+        if figure >= scale:
+            value = figure / scale
+            return f"{value:.{2 if value < 10 else 1 if value < 100 else 0}f}{sign}"
+    return f"{figure:.0f}"
+
+
+def ratio(summary: Summary) -> str:
+    """Ours to the peer's, as the table writes it."""
+    return "–" if summary.ratio is None else f"{summary.ratio:.2f}×"
+
+
+def flat_sentence(runs: Iterable[Run]) -> str:
+    """What became of the process in `flat`, or nothing if it was not run."""
+    for run in runs:
+        if run.work == "flat":
+            before, after = (float(run.line[key]) for key in ("before_bytes", "after_bytes"))
+            return (
+                f"{float(run.line['n']):,.0f} messages through one actor took the process from "
+                f"{before / 1e6:.1f} MB to {after / 1e6:.1f} MB of resident memory."
+            )
+    return ""
+
+
+def document(
+    runs: Sequence[Run], facts: Mapping[str, str], skipped: Mapping[str, str], rounds: int
+) -> str:
+    """`docs/performance.md`."""
+    summaries = summarise(runs)
+    compared = [s for s in summaries if s.peer != OURS and s.ratio is not None]
+    measured = {summary.work for summary in summaries}
+    works = [work for work in WORKS if work.name in measured]
+    ratios = [
+        "## Ours to each peer",
+        "Above 1 we do more in a second; in `memory`, below 1 we need less.",
+        figures_table(compared, ratio),
+    ]
+    flat = flat_sentence(runs)
+    parts = [
+        INTRODUCTION.format(rounds=rounds).rstrip(),
+        "## Targets",
+        targets_table(held(summaries)),
+        "## Rates",
+        "Median, and how far the slowest and the fastest round were from it.",
+        figures_table(summaries, rate),
+        *(ratios if compared else ()),
+        *(("## A long run", flat) if flat else ()),
+        "## The works",
+        "\n".join(f"- `{work.name}` ({work.counts}): {work.measures}." for work in works),
+        "## Measured with",
+        table(("", "version"), facts.items()),
+        "\n".join(f"{name} was not measured: {why}." for name, why in skipped.items()),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"

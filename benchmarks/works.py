@@ -1,0 +1,138 @@
+"""The works: what each measures, and how often each peer does it in one run.
+
+The sizes are chosen so that a run takes roughly half a second on a modest machine: long enough for
+the clock, short enough that peers measured one after the other meet the same machine. A rate does
+not depend on its size, but for the works that say so. A peer without a size does not do the work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import attrs
+
+OURS = "understudy"
+
+
+@attrs.frozen
+class Work:
+    """One kind of work that peers are compared at."""
+
+    name: str
+    measures: str
+    """What is done, for the report."""
+    counts: str
+    """What N counts."""
+    sizes: Mapping[str, int]
+    """How many operations a run has, by peer."""
+    rounds: int | None = None
+    """Rounds at most; a work that takes long and is compared with nobody needs no five."""
+
+    @property
+    def unit(self) -> str:
+        """What the figure of this work counts."""
+        return "bytes each" if self.name == "memory" else "per second"
+
+    def size(self, peer: str, *, quick: bool) -> int:
+        """Operations in a run of `peer`; a twentieth when it has to be quick."""
+        return self.sizes[peer] // 20 if quick else self.sizes[peer]
+
+
+def _sizes(
+    ours: int,
+    *,
+    trio: int | None = None,
+    asyncio: int | None = None,
+    pykka: int | None = None,
+    triotp: int | None = None,
+    otp: int | None = None,
+) -> dict[str, int]:
+    given = {"trio": trio, "asyncio": asyncio, "pykka": pykka, "triotp": triotp, "otp": otp}
+    return {OURS: ours} | {peer: size for peer, size in given.items() if size is not None}
+
+
+def _same(n: int, *peers: str) -> dict[str, int]:
+    return dict.fromkeys((OURS, *peers), n)
+
+
+WORKS = (
+    Work(
+        "cast",
+        "one sender casts to one actor, until the last message is processed",
+        "messages",
+        _sizes(500_000, trio=100_000, asyncio=500_000, pykka=100_000, triotp=20_000, otp=2_000_000),
+    ),
+    Work(
+        "call",
+        "one caller calls an idle actor with a plain handler, one call after the other",
+        "calls",
+        _sizes(300_000, trio=20_000, asyncio=40_000, pykka=3_000, triotp=6_000, otp=400_000),
+    ),
+    Work(
+        "call_100",
+        "a hundred callers call one actor with a plain handler",
+        "calls",
+        _sizes(300_000, trio=25_000, asyncio=100_000, pykka=6_000, triotp=8_000, otp=400_000),
+    ),
+    Work(
+        "call_async",
+        "as call, the handler being an `async def` that never suspends",
+        "calls",
+        _sizes(50_000, trio=20_000, asyncio=40_000, pykka=3_000, triotp=6_000, otp=400_000),
+    ),
+    Work(
+        "ring",
+        "a token goes round a ring of 1,000 actors",
+        "hops",
+        _sizes(300_000, trio=60_000, asyncio=80_000, pykka=15_000, triotp=20_000, otp=1_000_000),
+    ),
+    Work(
+        "fanout",
+        "a hub asks 1,000 actors and gathers their answers, again and again",
+        "answers",
+        _sizes(200_000, trio=50_000, asyncio=100_000, pykka=8_000, triotp=15_000, otp=500_000),
+    ),
+    Work(
+        "spawn",
+        "10,000 actors are started under a supervisor and stopped with it (2,000 for pykka and "
+        "triotp, which get slower with the number; trio, asyncio and pykka have no supervisor)",
+        "actors",
+        _same(10_000, "trio", "asyncio", "otp") | {"pykka": 2_000, "triotp": 2_000},
+    ),
+    Work(
+        "spawn_100k",
+        "the same with 100,000",
+        "actors",
+        _same(100_000, "trio", "asyncio", "otp"),
+    ),
+    Work(
+        "memory",
+        "what an idle supervised actor adds to the resident memory of the process (for OTP to "
+        "`erlang:memory(total)`)",
+        "actors",
+        _sizes(20_000, trio=20_000, asyncio=20_000, pykka=2_000, triotp=3_000, otp=20_000),
+    ),
+    Work(
+        "crash",
+        "an actor crashes, is restarted by its supervisor and answers a call; the same number of "
+        "crashes for OTP and for us, since OTP's restart window grows with them (trio and asyncio: "
+        "a loop by hand; pykka: an `on_failure` hook)",
+        "crashes",
+        _sizes(5_000, trio=15_000, asyncio=40_000, pykka=1_500, triotp=1_000, otp=5_000),
+    ),
+    Work(
+        "crash_spread",
+        "the same, the crashes spread over 100 supervisors, so that no restart window grows long",
+        "crashes",
+        _sizes(20_000, otp=20_000),
+    ),
+    Work(
+        "flat",
+        "10,000,000 messages through one actor: resident memory before and after",
+        "messages",
+        _sizes(10_000_000),
+        rounds=1,
+    ),
+)
+
+BY_NAME = {work.name: work for work in WORKS}
