@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from actors.dispatch import NONE, Routes, callback_kind, route_tables
 from actors.exits import MailboxFull, Normal
-from actors.mailbox import CAUSE, CORRELATION, ID, MESSAGE, SENDER
+from actors.mailbox import CAUSE, CORRELATION, ID, MESSAGE, SENDER, message_of
 from actors.messages import Envelope
 from actors.replies import Later
 from actors.runtime import host
@@ -235,7 +235,7 @@ class Actor:
         slot = place.reply_slot()
         turn = place.turn
         item = turn.item if turn is not None else place.item
-        message = item[MESSAGE] if type(item) is tuple else item
+        message = message_of(item)
         if slot is not None:
             slot.taken = True
             item = (message, slot, *identified(item, place.scheduler.next_id)[SENDER:6])
@@ -285,5 +285,3 @@ class Actor:
 
     def _after_turn(self, place: Place) -> None:
         """A turn has ended, or a request was served."""
-
-

@@ -61,8 +61,7 @@ def message_parameter(function: Callable[..., Any]) -> inspect.Parameter:
     """The one parameter after ``self``. Raises TypeError where there are more or fewer."""
     if not inspect.isfunction(function):
         raise TypeError(
-            "@handles takes a method, def or async def, written in the class. "
-            f"Got: {function!r}"
+            f"@handles takes a method, def or async def, written in the class. Got: {function!r}"
         )
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         raise TypeError(

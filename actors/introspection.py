@@ -67,7 +67,8 @@ async def resume(ref: Ref[Any], *, timeout: float = TIMEOUT) -> None:
 
 
 async def get_state(ref: Ref[Any], *, timeout: float = TIMEOUT) -> dict[str, Any]:
-    """The attributes of the actor, by name: a new dict of the very objects."""
+    """The attributes of the actor, by name: a new dict of the very objects. For a state machine
+    ``machine_state`` is one of them."""
     return await _request(ref, lambda place: attributes(place.actor), timeout)
 
 
@@ -99,8 +100,12 @@ async def replace_state(
 async def record(ref: Ref[Any], last: int = LAST, *, timeout: float = TIMEOUT) -> None:
     """Remember the last messages and count them, until ``last`` is 0 or the actor restarts."""
     if isinstance(last, bool) or not isinstance(last, int) or last < 0:
-        raise ValueError(f"record(last=) is how many messages to remember, 0 or more. Got: {last!r}")
-    await _request(ref, lambda place: setattr(place, "debug", Debug(last) if last else None), timeout)
+        raise ValueError(
+            f"record(last=) is how many messages to remember, 0 or more. Got: {last!r}"
+        )
+    await _request(
+        ref, lambda place: setattr(place, "debug", Debug(last) if last else None), timeout
+    )
 
 
 async def last_messages(ref: Ref[Any], *, timeout: float = TIMEOUT) -> list[object]:
@@ -167,7 +172,8 @@ class Request:
 
 def attributes(actor: Any) -> dict[str, Any]:
     """The actor's own attributes by name, slots and fields included, the library's left out."""
-    found: dict[str, Any] = {}
+    machine = getattr(actor, "_machine", None)
+    found: dict[str, Any] = {} if machine is None else {"machine_state": machine.state}
     for cls in reversed(type(actor).__mro__):
         slots = cls.__dict__.get("__slots__", ())
         for name in (slots,) if isinstance(slots, str) else slots:

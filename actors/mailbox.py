@@ -19,10 +19,7 @@ if TYPE_CHECKING:
 
 MESSAGE, SLOT, SENDER, ID, CORRELATION, CAUSE, TOKEN = range(7)
 
-Item: TypeAlias = (
-    "tuple[object, Slot | None, Place | None, int, int, int]"
-    " | tuple[object, Slot | None, Place | None, int, int, int, Token]"
-)
+Item: TypeAlias = tuple[Any, ...]
 """message, reply slot, sender, id, correlation id, causation id, and a token if exempt from the
 bound; ids are 0 until somebody asks for them."""
 
@@ -122,7 +119,7 @@ class Mailbox(deque[Any]):
                 if is_exempt(item) and item[TOKEN] is token:
                     if queue is self:
                         self.exempt -= 1
-                    queue.remove(item)
+                    (queue or self).remove(item)
                     return True
         return False
 
@@ -145,3 +142,18 @@ class Mailbox(deque[Any]):
 def is_exempt(item: object) -> bool:
     """Whether a queued thing does not count against the bound."""
     return type(item) is tuple and len(item) == 7
+
+
+def message_of(item: Any) -> Any:
+    """The message in what is queued."""
+    return item[MESSAGE] if type(item) is tuple else item
+
+
+def slot_of(item: Any) -> Slot | None:
+    """The reply slot in what is queued, if it is a call."""
+    return item[SLOT] if type(item) is tuple else None
+
+
+def sender_of(item: Any) -> Place | None:
+    """The actor that sent what is queued, if one did."""
+    return item[SENDER] if type(item) is tuple else None

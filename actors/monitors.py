@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 class Watcher(Protocol):
     """Somebody who is told of the end of an incarnation."""
 
-    def resolve(self, exit: Exit) -> None:
+    def resolve(self, exit: Exit, /) -> None:
         """It has ended."""
 
 
@@ -30,7 +30,7 @@ class Monitor:
         self._incarnation = place.incarnation
         self._queued = False
 
-    def resolve(self, exit: Exit) -> None:
+    def resolve(self, exit: Exit, /) -> None:
         """Queue the ``Down``; it does not count against the mailbox bound."""
         self._queued = True
         self._to.post(Down(self._place.ref, self._incarnation, exit), self)

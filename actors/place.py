@@ -10,7 +10,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 from actors.dispatch import Routes
-from actors.mailbox import EXEMPT, ID, MESSAGE, Mailbox
+from actors.mailbox import EXEMPT, ID, Mailbox, message_of
 from actors.ref import Ref
 from actors.replies import CALL_TIMEOUT, INLINE, Held, Slot
 from actors.turns import identified
@@ -240,7 +240,7 @@ class Place:
             return self.turn.slot
         if self.slot is INLINE:
             item = self.item
-            message = item[MESSAGE] if type(item) is tuple else item
+            message = message_of(item)
             self.slot = Slot(message, self, CALL_TIMEOUT, self.scheduler.call_deadline())
         return self.slot
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 A_co = TypeVar("A_co", covariant=True)
 R = TypeVar("R")
 
+
 class Ref(Generic[A_co]):
     """The name of a place in the tree. It survives restarts, together with the queue behind it.
 

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from actors.exits import Exit
-from actors.mailbox import MESSAGE, SENDER
+from actors.mailbox import message_of, sender_of
 
 if TYPE_CHECKING:
     from actors.place import Place
@@ -56,13 +55,13 @@ def crash(place: Place, error: BaseException, item: Any, *, doing: str = "turn")
     """Report a crash, if anybody reads reports."""
     if not logger.isEnabledFor(logging.ERROR):
         return
-    sender = item[SENDER] if type(item) is tuple else None
+    sender = sender_of(item)
     report = CrashReport(
         ref=place.ref,
         incarnation=place.incarnation,
         exception=error,
         doing=doing if item is not None or doing != "turn" else "callback or side task",
-        message=item[MESSAGE] if type(item) is tuple else item,
+        message=message_of(item),
         state=formatted_state(place),
         caller=sender.ref if sender is not None else None,
         ancestors=tuple(place.ancestors),

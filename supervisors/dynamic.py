@@ -46,8 +46,6 @@ class DynamicSupervisor(Supervising):
     The semantics are those of Elixir's ``DynamicSupervisor``.
     """
 
-    __slots__ = ("max_children",)
-
     def __init__(
         self,
         *,

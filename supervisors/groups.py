@@ -108,4 +108,6 @@ def _group(
 ) -> Child[Group]:
     flags = Flags(strategy, max_restarts, within, auto_shutdown)
     specs = tuple(check_children(children, auto_shutdown))
-    return Child(Group, flags, specs, **{"id": strategy, **spec} if spec["id"] is None else spec)
+    if spec["id"] is None:
+        spec["id"] = strategy
+    return Child(Group, flags, specs, **spec)

@@ -38,7 +38,7 @@ class Window:
 
     max_restarts: int
     within: float
-    moments: deque[float] = attrs.field(factory=deque)
+    moments: deque[float] = attrs.field(factory=deque[float])
 
     def add(self, now: float) -> bool:
         """Count one more restart at ``now``; True when that is one more than allowed.
@@ -62,9 +62,7 @@ def affected(strategy: Strategy, ids: Iterable[str], failed: str) -> list[str]:
     return [failed]
 
 
-def shuts_down(
-    auto_shutdown: AutoShutdown, *, significant: bool, others_active: bool
-) -> bool:
+def shuts_down(auto_shutdown: AutoShutdown, *, significant: bool, others_active: bool) -> bool:
     """Whether the end of a child, by itself and for good, ends its supervisor.
 
     ``others_active``: another significant child is still there.

@@ -76,7 +76,8 @@ def child_restarted(home: Place, entry: Entry) -> None:
     telemetry = home.scheduler.telemetry
     if ChildRestarted in telemetry.active:
         telemetry.emit(ChildRestarted(home.ref, entry.place.ref, entry.restarts))
-    logger.debug("%s: child %r is up again", home.path, entry.place.id)
+    if logger.isEnabledFor(logging.DEBUG):
+        logger.debug("%s: child %r is up again", home.path, entry.place.id)
 
 
 def restart_failed(home: Place, entry: Entry, error: BaseException) -> None:

@@ -126,7 +126,7 @@ class Child(Generic[A]):
     ) -> None:
         if shutdown is None:
             shutdown = inf if is_supervisor(cls) else WORKER_SHUTDOWN
-        self.__attrs_init__(  # type: ignore[attr-defined]
+        self.__attrs_init__(  # pyright: ignore[reportAttributeAccessIssue]
             cls,
             args,
             id,
@@ -200,7 +200,9 @@ class Flags:
         check_choice("auto_shutdown", self.auto_shutdown, AUTO_SHUTDOWNS)
 
 
-def check_children(children: Iterable[Any], auto_shutdown: AutoShutdown = "never") -> list[Child[Any]]:
+def check_children(
+    children: Iterable[Any], auto_shutdown: AutoShutdown = "never"
+) -> list[Child[Any]]:
     """The specs with their ids filled in; validates them together without starting anything.
 
     Raises TypeError for what is no Child, ValueError for two equal ids and for a significant child

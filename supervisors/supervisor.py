@@ -120,9 +120,12 @@ class Supervisor(Supervising):
         if self._is_ending:
             return
         group = affected(self._tree.flags.strategy, self._tree.entries, entry.place.id)
-        yield from self._stop_group(group)
-        if self._is_ending:
-            return
+        if len(group) > 1:
+            yield from self._stop_group(group)
+            if self._is_ending:
+                return
+        else:
+            entry.place.state = "restarting"
         if delay is None:
             yield from self._start_group(group)
         else:
@@ -203,9 +206,7 @@ class Supervisor(Supervising):
         other = tree.entries.get(spec.id)
         if other is not None:
             if other.place.running:
-                raise AlreadyStarted(
-                    f"{other.place.path} is running.", spec.id, other.place.ref
-                )
+                raise AlreadyStarted(f"{other.place.path} is running.", spec.id, other.place.ref)
             raise AlreadyPresent(
                 f"{other.place.path} is {other.place.state}; RestartChild starts it, DeleteChild "
                 "forgets it.",
@@ -229,11 +230,11 @@ class Supervisor(Supervising):
 
     def _checked(self, spec: Any) -> Child[Any]:
         try:
-            spec = as_child(spec)
-            check_significant(spec, self._tree.flags.auto_shutdown)
+            child = as_child(spec)
+            check_significant(child, self._tree.flags.auto_shutdown)
         except (TypeError, ValueError) as error:
             raise ChildRefused(str(error), getattr(spec, "id", None) or repr(spec)) from error
-        return spec
+        return child
 
     @handles
     def _restart_child(self, message: RestartChild) -> Any:
@@ -280,5 +281,3 @@ class Group(Supervisor):
     def children(self) -> Sequence[Child[Any] | type[Actor]]:
         """As given."""
         return self._children
-
-

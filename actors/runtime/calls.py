@@ -279,7 +279,8 @@ async def wait(place: Place) -> Exit:
     pending = Pending(place)
     place.watch(pending)
     try:
-        return await _wait(pending, current_turn.get(), None, place)
+        exit: Exit = await _wait(pending, current_turn.get(), None, place)
+        return exit
     finally:
         place.unwatch(pending)
 

@@ -15,7 +15,7 @@ from trio.lowlevel import Abort, enable_ki_protection
 
 from actors.dispatch import NONE, TASK
 from actors.exits import Crashed, Killed
-from actors.mailbox import MESSAGE
+from actors.mailbox import message_of, slot_of
 from actors.messages import Envelope
 from actors.replies import Held
 from actors.runtime import calls, lifecycle
@@ -254,7 +254,7 @@ async def _serve(place: Place, turn: Turn) -> None:
                 await place.actor.on_ready()
             else:
                 item = turn.item
-                message = item[MESSAGE] if type(item) is tuple else item
+                message = message_of(item)
                 if place.middleware is not None:
                     result = await _through(place, turn)
                 else:
@@ -303,13 +303,13 @@ def _next(place: Place, turns: int) -> Turn | None:
     item = mailbox[0]
     if type(item) is tuple and (len(item) == 7 or (item[1] is not None and item[1].done)):
         return None
-    route = place.routes[type(item[MESSAGE] if type(item) is tuple else item)]
+    route = place.routes[type(message_of(item))]
     if route.kind != TASK:
         return None
     mailbox.popleft()
     if mailbox.senders is not None:
         mailbox.admit()
-    turn = place.turn = Turn(place, item, item[1] if type(item) is tuple else None, route)
+    turn = place.turn = Turn(place, item, slot_of(item), route)
     return turn
 
 

@@ -68,7 +68,8 @@ def build(place: Place) -> None:
     from actors.actor import Actor
 
     spec = place.spec
-    factory, kwargs = spec.factory, {}
+    factory: Any = spec.factory
+    kwargs: dict[str, Any] = {}
     args = spec.args
     if hasattr(factory, "func"):
         args, kwargs, factory = (*factory.args, *args), factory.keywords, factory.func
@@ -76,7 +77,7 @@ def build(place: Place) -> None:
         actor = factory.__new__(factory, *args, **kwargs)
         actor._place = place
         place.actor = actor
-        actor.__init__(*args, **kwargs)  # type: ignore[misc]
+        actor.__init__(*args, **kwargs)
     else:
         actor = factory(*args, **kwargs)
         if not isinstance(actor, Actor):
@@ -94,13 +95,18 @@ def started(place: Place) -> Pending | BaseException | None:
     """``on_start`` is done; a supervisor now starts its children."""
     steps = place.actor._children_up()
     if steps is None or place.ending is not None:
-        return up(place)
+        up(place)
+        return None
     place.starting = place.starting or Pending(place)
     stage = place.stage = Stage(steps)
 
     def finish(_: object, error: BaseException | None) -> None:
         starting = place.starting
-        outcome = up(place) if error is None else start_failed(place, error)
+        outcome = None
+        if error is None:
+            up(place)
+        else:
+            outcome = start_failed(place, error)
         if starting is not None and not starting.done:
             starting.resolve(outcome)
 
@@ -354,5 +360,3 @@ def awaken(place: Place) -> Pending | BaseException | None:
                 f"The name {place.name!r} belongs to {taken.path} now.", ref=taken.ref
             )
     return start(place)
-
-

@@ -19,7 +19,7 @@ from trio.lowlevel import enable_ki_protection
 
 from actors.dispatch import NONE, TASK
 from actors.exits import CallTimeout, Crashed, Unhandled
-from actors.mailbox import MESSAGE, SENDER, TOKEN
+from actors.mailbox import MESSAGE, TOKEN, message_of, sender_of, slot_of
 from actors.messages import Refusal
 from actors.replies import CALL_TIMEOUT, INLINE, Later, Slot
 from actors.runtime import calls, host, lifecycle
@@ -220,7 +220,7 @@ class Scheduler:
 
     def resume(self, place: Place) -> None:
         """After a caller's turn: whatever came up meanwhile is the dispatcher's."""
-        if place.ending is not None:
+        if place.ending is not None or place.control:
             self.attend(place)
         elif place.fast and not place.mailbox:
             place.idle = True
@@ -268,7 +268,7 @@ class Scheduler:
     def failed(self, place: Place, error: BaseException, slot: Slot | None) -> None:
         """An exception has left a handler: a refusal, or the actor's end."""
         item = place.turn.item if place.turn is not None else place.item
-        message = item[MESSAGE] if type(item) is tuple else item
+        message = message_of(item)
         self.failure = error if self.telemetry.turns else None
         if isinstance(error, Refusal):
             if slot is None:
@@ -297,7 +297,7 @@ class Scheduler:
 
     def unhandled(self, place: Place, item: Any, slot: Slot | None) -> None:
         """No handler: the caller is told, a one-way message is a dead letter with a warning."""
-        message = item[MESSAGE] if type(item) is tuple else item
+        message = message_of(item)
         if slot is not None:
             slot.fail(calls.unhandled(place, message))
         else:
@@ -306,16 +306,16 @@ class Scheduler:
 
     def dead_letter(self, place: Place, item: Any, reason: str) -> None:
         """A one-way message comes to nothing."""
-        message = item[MESSAGE] if type(item) is tuple else item
+        message = message_of(item)
         logger.info("Dead letter to %s (%s): %r", place.path, reason, message)
         if DeadLetter in self.telemetry.active:
-            sender = item[SENDER] if type(item) is tuple else None
+            sender = sender_of(item)
             ref = sender.ref if sender is not None else None
             self.telemetry.emit(DeadLetter(place.ref, message, reason, ref))
 
     def refuse(self, place: Place, item: Any) -> None:
         """What was queued, or comes now, at a place that nobody will live in."""
-        slot = item[1] if type(item) is tuple else None
+        slot = slot_of(item)
         if slot is None:
             if type(item) is not tuple or len(item) == 6:
                 self.dead_letter(place, item, f"the place is {place.state}")
@@ -343,7 +343,7 @@ class Scheduler:
         if place.ready_due:
             place.ready_due = False
             host.make_ready(place)
-            if place.busy or place.ending is not None:
+            if place.busy or place.ending is not None or place.control:
                 self.schedule(place)
                 return
         place.actor._after_turn(place)
@@ -381,7 +381,7 @@ class Scheduler:
         item = mailbox.popleft()
         if mailbox.senders is not None:
             mailbox.admit()
-        message = item[MESSAGE] if type(item) is tuple else item
+        message = message_of(item)
         place.actor._before_turn(place, message)
         if place.debug is not None:
             place.debug.received(message)

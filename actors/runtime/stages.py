@@ -37,7 +37,7 @@ class Pending:
         """Cancelled when it is done."""
         self._then: Callable[[Pending], object] | None = None
 
-    def resolve(self, value: Any = None) -> None:
+    def resolve(self, value: Any = None, /) -> None:
         """It is done; the first resolution counts."""
         if not self.done:
             self.done = True

@@ -18,13 +18,14 @@ from actors.runtime import lifecycle
 from actors.runtime.alarm import Alarm
 from actors.runtime.root import Root, Temporary
 from actors.runtime.scheduler import Scheduler
+from actors.runtime.stages import Pending
 from actors.runtime.watchdog import Watchdog
 from actors.telemetry import SystemStopped, Telemetry
 from actors.turns import current_turn
 from actors.validation import check_seconds
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncGenerator, Callable
 
     from actors.ref import Ref
     from actors.testing.probe import Probe
@@ -98,9 +99,7 @@ class System:
     @overload
     async def start(self, actor: Startable[A], /) -> Ref[A]: ...
     @overload
-    async def start(
-        self, actor: Callable[..., A], /, *args: Any, name: str | None
-    ) -> Ref[A]: ...
+    async def start(self, actor: Callable[..., A], /, *args: Any, name: str | None) -> Ref[A]: ...
     @overload
     async def start(
         self, actor: Callable[P, A], /, *args: P.args, **kwargs: P.kwargs
@@ -152,12 +151,10 @@ class System:
             raise StartFailed("The system is stopping; nothing is started any more.")
         place = Place(scheduler, spec, key or name or scheduler.next_id(), name, None, self.root)
         if name is not None and (owner := self.registry.claim(name, place)) is not None:
-            raise StartFailed(
-                f"The name {name!r} belongs to {owner.path} already.", ref=owner.ref
-            )
+            raise StartFailed(f"The name {name!r} belongs to {owner.path} already.", ref=owner.ref)
         self.root.add(place, critical=critical)
         outcome = lifecycle.start(place)
-        if isinstance(outcome, lifecycle.Pending):
+        if isinstance(outcome, Pending):
             turn = current_turn.get()
             if turn is not None:
                 turn.begin_wait(outcome)
@@ -182,7 +179,7 @@ class System:
             self._body.cancel()
 
     @asynccontextmanager
-    async def opened(self) -> AsyncIterator[System]:
+    async def opened(self) -> AsyncGenerator[System]:
         """Run the system for the time of the block, then stop it in order."""
         body_failure: BaseException | None = None
         self.context = contextvars.copy_context()
@@ -211,7 +208,9 @@ class System:
             alarm.close()
             if watchdog is not None:
                 watchdog.close()
-        if body_failure is not None and not isinstance(self._failure, KeyboardInterrupt | SystemExit):
+        if body_failure is not None and not isinstance(
+            self._failure, KeyboardInterrupt | SystemExit
+        ):
             raise body_failure
         if self._failure is not None:
             raise self._failure
@@ -224,8 +223,7 @@ def check_factory(actor: Any) -> Callable[..., Any]:
         raise TypeError(f"An actor's class is a subclass of Actor. Got: {inner!r}")
     if not callable(actor):
         raise TypeError(
-            "start() takes an actor class, a functools.partial of one, or a Child. "
-            f"Got: {actor!r}"
+            f"start() takes an actor class, a functools.partial of one, or a Child. Got: {actor!r}"
         )
     return actor  # type: ignore[no-any-return]
 
@@ -243,7 +241,7 @@ async def open_system(
     seed: int | None = None,
     clock: Callable[[], float] = time.time,
     watchdog: float | None = WATCHDOG_SECONDS,
-) -> AsyncIterator[System]:
+) -> AsyncGenerator[System]:
     """Open a system for the time of the block: ``async with open_system() as system``.
 
     ``root`` is a class of actors (a supervisor, usually) or a ``Child``, started first and stopped
@@ -263,4 +261,3 @@ async def open_system(
             else:
                 await system.start_place(Temporary(check_factory(root)), critical=True)
         yield system
-

@@ -53,9 +53,7 @@ class VirtualClock:
         """Let so many seconds pass at once; what was due meanwhile is late. Not a checkpoint."""
         self.trio.jump(seconds)
 
-    def run(
-        self, main: Callable[[Unpack[Args]], Awaitable[R]], *args: Unpack[Args]
-    ) -> R:
+    def run(self, main: Callable[[Unpack[Args]], Awaitable[R]], *args: Unpack[Args]) -> R:
         """``trio.run(main, *args)`` on this clock."""
         return trio.run(main, *args, clock=self.trio)
 

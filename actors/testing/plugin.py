@@ -90,7 +90,5 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
 
 def _is_ours(item: pytest.Function) -> bool:
     return (
-        _clock in item.stash
-        or _contexts in item.stash
-        or item.get_closest_marker(MARK) is not None
+        _clock in item.stash or _contexts in item.stash or item.get_closest_marker(MARK) is not None
     )
