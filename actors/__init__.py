@@ -11,8 +11,8 @@ from actors.exits import (
     Exit,
     Killed,
     MailboxFull,
-    NoSuchActor,
     Normal,
+    NoSuchActor,
     Shutdown,
     StartFailed,
     Unhandled,
@@ -26,6 +26,7 @@ from actors.ref import Ref
 from actors.replies import Later
 from actors.runtime.system import Startable, System, open_system
 from actors.schedule import ActorTimer
+from actors.statemachine import StateMachine, enter, state_function
 
 __all__ = [
     "Actor",
@@ -54,9 +55,12 @@ __all__ = [
     "StartFailed",
     "Startable",
     "State",
+    "StateMachine",
     "System",
     "Unhandled",
+    "enter",
     "handles",
     "is_orderly",
     "open_system",
+    "state_function",
 ]

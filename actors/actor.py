@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, TypeVarTuple
 
 from actors.dispatch import NONE, Routes, callback_kind, route_tables
 from actors.exits import MailboxFull, Normal
@@ -17,8 +17,6 @@ from actors.validation import check_seconds
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from typing_extensions import Self, TypeVarTuple, Unpack
-
     from actors.exits import Exit
     from actors.middleware import Middleware
     from actors.monitors import Monitor
@@ -27,9 +25,8 @@ if TYPE_CHECKING:
     from actors.runtime.stages import Steps
     from actors.runtime.system import System
 
-    Args = TypeVarTuple("Args")
-
 R = TypeVar("R")
+Args = TypeVarTuple("Args")
 
 
 class Actor:
@@ -184,9 +181,7 @@ class Actor:
             above = above.parent
         place.scheduler.dead_letter(place, event, "an event no parent has a handler for")
 
-    def start_soon(
-        self, task: Callable[[Unpack[Args]], Awaitable[object]], *args: Unpack[Args]
-    ) -> None:
+    def start_soon(self, task: Callable[[*Args], Awaitable[object]], *args: *Args) -> None:
         """Run an async function beside the turns. It lives no longer than the actor, and its crash
         is the actor's. Not a checkpoint. It does not own the actor's state: a task and a turn may
         take each other's place wherever they await."""
@@ -247,6 +242,7 @@ class Actor:
                 ref=place.ref,
                 message=message,
             )
+        place.stashed = item
         place.look()
 
     def unstash(self) -> None:

@@ -58,7 +58,7 @@ def handles(*types: Any, state: str | tuple[str, ...] | None = None) -> Any:
     A plain ``def`` runs as one atomic function call and cannot await; an ``async def`` runs in the
     actor's own task. Errors are raised when the class is created.
     """
-    states = () if state is None else (state,) if isinstance(state, str) else tuple(state)
+    states = () if state is None else state if isinstance(state, tuple) else (state,)
     if any(not isinstance(each, str) or not each for each in states):
         raise TypeError(f"@handles(state=) takes the name of a state or a tuple. Got: {state!r}")
     if len(types) == 1 and not states and inspect.isfunction(types[0]):

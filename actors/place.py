@@ -66,6 +66,7 @@ class Place:
         "context",
         "control",
         "debug",
+        "declined",
         "ending",
         "exit",
         "fast",
@@ -92,6 +93,7 @@ class Place:
         "spec",
         "stage",
         "starting",
+        "stashed",
         "state",
         "stops",
         "suspended",
@@ -121,6 +123,8 @@ class Place:
         """The last exit."""
         self.ending: Exit | None = None
         """The exit asked for, once somebody has asked."""
+        self.declined = False
+        """``on_start`` has called ``self.stop()``: this incarnation is not to run."""
         self.idle = False
         self.fast = False
         self.actor: Any = None
@@ -140,6 +144,8 @@ class Place:
         self.middleware: Any = None
         self.debug: Debug | None = None
         self.suspended = False
+        self.stashed: Any = None
+        """The item set aside last."""
         self.ready_due = False
         self.held: Held | None = None
         self.watchers: list[Watcher] | None = None
@@ -177,6 +183,11 @@ class Place:
             found.append(place.ref)
             place = place.parent
         return found
+
+    @property
+    def status(self) -> State:
+        """The state as others see it: ``stopping`` from the moment an end was asked for."""
+        return "stopping" if self.state == "up" and self.ending is not None else self.state
 
     @property
     def busy(self) -> bool:

@@ -154,12 +154,12 @@ class Ref(Generic[A_co]):
     @property
     def alive(self) -> bool:
         """Whether an incarnation is up."""
-        return self._place.state == "up"
+        return self._place.status == "up"
 
     @property
     def state(self) -> State:
         """``starting up stopping restarting stopped gone``."""
-        return self._place.state
+        return self._place.status
 
     @property
     def incarnation(self) -> int:

@@ -30,6 +30,7 @@ class Slot:
         "holder",
         "inherited",
         "message",
+        "place",
         "taken",
         "task",
         "timeout",
@@ -47,6 +48,7 @@ class Slot:
         inherited: bool = False,
     ) -> None:
         self.message = message
+        self.place = holder
         self.holder: Place | None = holder
         """Whoever owes the answer now; what the caller waits for. ``None``: nobody in particular"""
         self.timeout = timeout
@@ -85,10 +87,9 @@ class Slot:
 
     def expire(self) -> None:
         """The deadline has come."""
-        holder = self.holder
         self.timer = None
         if not self.done:
-            self.fail(timed_out(holder, self.message, self.timeout, inherited=self.inherited))
+            self.fail(timed_out(self.place, self.message, self.timeout, inherited=self.inherited))
 
     def abandon(self, _raise_cancel: object = None) -> trio.lowlevel.Abort:
         """The waiting task was cancelled: forget it."""
@@ -129,20 +130,19 @@ INLINE: Slot = Slot.__new__(Slot)
 
 
 def timed_out(
-    holder: Place | None, message: object, timeout: float | None, *, inherited: bool
+    place: Place, message: object, timeout: float | None, *, inherited: bool
 ) -> CallTimeout:
     """The CallTimeout of a call, in words."""
-    who = holder.path if holder is not None else "the actor"
     why = (
         "the deadline of the call being handled here has passed"
         if inherited
         else f"no answer within {timeout} s"
     )
     return CallTimeout(
-        f"{who} did not answer {type(message).__name__}: {why}. It may still handle the message.",
+        f"{place.path} did not answer {type(message).__name__}: {why}. It may still handle the message.",
         timeout=timeout,
         inherited=inherited,
-        ref=holder.ref if holder is not None else None,
+        ref=place.ref,
         message=message,
     )
 

@@ -53,6 +53,8 @@ class ActorTimer:
     def taken(self) -> None:
         """Its message is being handled."""
         self._queued = False
+        if self._timer is None:
+            self._forget()
 
     def _forget(self) -> None:
         if self._place.actor_timers is not None:
@@ -62,7 +64,6 @@ class ActorTimer:
         assert self._timer is not None
         if self._period is None:
             self._timer = None
-            self._forget()
         else:
             # From the moment it was due, not from now, so that a late tick delays no other.
             when = max(self._timer.when + self._period, trio.current_time())

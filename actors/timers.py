@@ -51,7 +51,7 @@ class Timers:
         return len(self._heap) - self._dead
 
     def at(self, when: float, fire: Callable[[], object]) -> Timer:
-        """Call ``fire`` at ``when`` (seconds on trio's clock), after those set for the same moment."""
+        """Call ``fire`` at ``when`` (seconds on trio's clock), after those set for that moment."""
         timer = Timer(self, when, fire)
         heapq.heappush(self._heap, (when, next(self._count), timer))
         if when < self.armed:

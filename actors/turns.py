@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from actors.exits import CallCycle
 from actors.mailbox import CAUSE, CORRELATION, ID, MESSAGE, SLOT
+from actors.replies import Slot
 
 if TYPE_CHECKING:
     from actors.dispatch import Route
     from actors.place import Place
-    from actors.replies import Slot
 
 
 class Wait(Protocol):
@@ -73,6 +73,20 @@ def refuse_cycle(waiter: Place, target: Place) -> None:
             chain=[place.ref for place in chain],
             ref=target.ref,
         )
+
+
+def break_cycle(waiter: Place, target: Place) -> None:
+    """``waiter`` is about to wait for ``target`` without a turn of its own that could raise: if
+    that closes a ring, the call in it that waits for ``waiter`` fails with CallCycle instead."""
+    chain = _find(target, waiter, [waiter])
+    if chain is None:
+        return
+    for wait in waits_of(chain[-2]):
+        if wait.holder is waiter and isinstance(wait, Slot):
+            try:
+                refuse_cycle(waiter, target)
+            except CallCycle as error:
+                wait.fail(error)
 
 
 def _find(place: Place, goal: Place, chain: list[Place]) -> list[Place] | None:

@@ -108,7 +108,7 @@ class ChildRefused(Refusal):
 
 
 class AlreadyStarted(ChildRefused):
-    """A child with this id, or an actor with this name, is running; ``ref`` is it."""
+    """A child with this id is running; ``ref`` is it."""
 
 
 class AlreadyPresent(ChildRefused):

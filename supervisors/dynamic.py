@@ -140,6 +140,10 @@ class DynamicSupervisor(Supervising):
             raise self._no_such_child(key)
         return entry
 
+    def _keep(self, entry: Entry) -> None:
+        """Nothing starts a stopped child again here: a transient one that is done is forgotten."""
+        self._forget(entry)
+
     def _stopped(self, entry: Entry) -> None:
         self._forget(entry)
 
@@ -170,7 +174,6 @@ class DynamicSupervisor(Supervising):
         """What remains of a start that could not be done at once."""
         if isinstance(outcome, Pending):
             outcome = yield outcome
-            entry.declined = outcome is None and entry.place.ending is not None
         if outcome is None:
             if entry.declined and entry.place.running:
                 declined = Pending(entry.place)

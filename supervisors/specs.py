@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from functools import lru_cache, partial
 from math import inf
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar, TypeVarTuple
 
 import attrs
 
@@ -13,15 +13,12 @@ from actors import Actor
 from actors.validation import check_choice, check_number, is_int
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
-    from typing_extensions import TypeVarTuple, Unpack
+    from collections.abc import Callable, Container, Iterable
 
     from actors import Ref, System
 
-    Args = TypeVarTuple("Args")
-
 A = TypeVar("A", bound=Actor, covariant=True)
+Args = TypeVarTuple("Args")
 
 Restart: TypeAlias = Literal["permanent", "transient", "temporary"]
 Strategy: TypeAlias = Literal["one_for_one", "one_for_all", "rest_for_one"]
@@ -110,9 +107,9 @@ class Child(Generic[A]):
 
     def __init__(
         self,
-        cls: Callable[[Unpack[Args]], A],
+        cls: Callable[[*Args], A],
         /,
-        *args: Unpack[Args],
+        *args: *Args,
         id: str | None = None,
         name: str | None = None,
         restart: Restart = "permanent",
@@ -205,35 +202,37 @@ def check_children(
 ) -> list[Child[Any]]:
     """The specs with their ids filled in; validates them together without starting anything.
 
-    Raises TypeError for what is no Child, ValueError for two equal ids and for a significant child
-    under ``auto_shutdown="never"``.
+    Raises TypeError for what is no Child, ValueError for two equal ids, for an ``auto_shutdown``
+    that there is not, and for a significant child under ``"never"``.
     """
     if isinstance(children, str | Child) or not hasattr(children, "__iter__"):
         raise TypeError(f"children are a list of Child. Got: {children!r}")
+    check_choice("auto_shutdown", auto_shutdown, AUTO_SHUTDOWNS)
     specs = [as_child(each) for each in children]
-    ids = [each.id for each in specs if each.id is not None]
-    for id in ids:
-        if ids.count(id) > 1:
+    taken: set[str] = set()
+    for id in [each.id for each in specs if each.id is not None]:
+        if id in taken:
             raise ValueError(f"Children of one supervisor have different ids. Got: {id!r} twice")
-    taken = set(ids)
+        taken.add(id)
+    numbers: dict[str, int] = {}
     named = []
     for spec in specs:
         check_significant(spec, auto_shutdown)
         if spec.id is None:
-            spec = with_changes(spec, id=free_id(spec.label, taken))
+            spec = with_changes(spec, id=free_id(spec.label, taken, numbers))
             taken.add(spec.id or "")
         named.append(spec)
     return named
 
 
-def free_id(label: str, taken: Any) -> str:
-    """``Account``, then ``Account-2``, ``Account-3``, …: the first that is not taken."""
-    if label not in taken:
-        return label
-    number = 2
-    while f"{label}-{number}" in taken:
-        number += 1
-    return f"{label}-{number}"
+def free_id(label: str, taken: Container[str], numbers: dict[str, int]) -> str:
+    """``Account``, then ``Account-2``, ``Account-3``, …, none that is taken. ``numbers`` has the
+    last one given for each label, so that many children of one class take no search."""
+    id = label
+    while id in taken:
+        number = numbers[label] = numbers.get(label, 1) + 1
+        id = f"{label}-{number}"
+    return id
 
 
 def with_changes(spec: Child[Any], **changes: Any) -> Child[Any]:

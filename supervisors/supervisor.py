@@ -201,7 +201,7 @@ class Supervisor(Supervising):
         tree, home = self._tree, self._place
         spec = self._checked(message.spec)
         if spec.id is None:
-            spec = with_changes(spec, id=free_id(spec.label, tree.entries))
+            spec = with_changes(spec, id=free_id(spec.label, tree.entries, tree.numbers))
         assert spec.id is not None
         other = tree.entries.get(spec.id)
         if other is not None:

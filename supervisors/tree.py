@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 class Entry:
     """One child: its spec, its place, and where its restarts stand."""
 
-    __slots__ = ("declined", "next_spec", "pace", "place", "restarts", "retry", "spec", "static")
+    __slots__ = ("next_spec", "pace", "place", "restarts", "retry", "spec", "static")
 
     def __init__(self, spec: Child[Any], place: Place, *, static: bool = False) -> None:
         self.spec = spec
@@ -54,14 +54,19 @@ class Entry:
         self.restarts = 0
         self.retry: object = None
         """The restart that is still to be tried; None when there is none."""
-        self.declined = False
+
+    @property
+    def declined(self) -> bool:
         """``on_start`` has called ``self.stop()``: it is not to run, for now."""
+        return self.place.declined
 
     @property
     def info(self) -> ChildInfo:
         """For listings."""
         place = self.place
-        return ChildInfo(place.id, place.ref, self.spec.kind, place.state, self.spec, self.restarts)
+        return ChildInfo(
+            place.id, place.ref, self.spec.kind, place.status, self.spec, self.restarts
+        )
 
     def begin(self) -> Pending | BaseException | None:
         """Start the child, in its place, by its latest spec."""
@@ -74,9 +79,7 @@ class Entry:
             if place.mailbox is not None:
                 place.mailbox.capacity = self.spec.mailbox
         self.retry = None
-        outcome = lifecycle.awaken(place)
-        self.declined = outcome is None and place.ending is not None
-        return outcome
+        return lifecycle.awaken(place)
 
     def start(self) -> Steps:
         """Start the child and wait for it; returns None or the StartFailed."""
@@ -88,7 +91,6 @@ class Entry:
         outcome = self.begin()
         if type(outcome) is Pending:
             outcome = yield outcome
-            self.declined = outcome is None and self.place.ending is not None
         if self.declined and self.place.running:
             declined = Pending(self.place)
             self.place.watch(declined)
@@ -105,19 +107,24 @@ class Entry:
 class Tree:
     """The children of one incarnation of a supervisor, in start order."""
 
-    __slots__ = ("closing", "entries", "flags", "supervisor", "window")
+    __slots__ = ("closing", "entries", "flags", "numbers", "supervisor", "window")
 
     def __init__(self, supervisor: Supervising, flags: Flags) -> None:
         self.supervisor = supervisor
         self.flags = flags
         self.window = Window(flags.max_restarts, flags.within)
         self.entries: dict[Any, Entry] = {}
+        self.numbers: dict[str, int] = {}
+        """The last number given to a child without an id, by the name of its class."""
         self.closing = False
 
     def child_exited(self, place: Place, exit: Exit) -> None:
         """A child has ended, by itself or because we stopped it."""
         if self.closing:
             return
+        if place.spec.restart == "temporary":  # type: ignore[attr-defined]
+            # There is nothing to decide: who hears of the end can have the name at once.
+            lifecycle.settle(place, "gone")
         home = self.supervisor._place
         home.request(partial(self.supervisor._child_exited, place, place.incarnation, exit))
 
@@ -178,7 +185,7 @@ class Supervising(Actor):
             entry is None
             or entry.place is not place
             or place.incarnation != incarnation
-            or place.state != "stopping"
+            or place.state not in ("stopping", "gone")
         ):
             return  # it was stopped, restarted or forgotten meanwhile
         home.stage = Stage(self._after_exit(entry, exit))
@@ -193,13 +200,11 @@ class Supervising(Actor):
             self._keep(entry)
         else:
             self._forget(entry)
-        others = any(
-            each.spec.significant and each.place.running
-            for each in self._entries()
-            if each is not entry
+        significant = entry.spec.significant
+        others = significant and any(
+            each.spec.significant and each.place.state != "stopped" for each in self._entries()
         )
         flags = self._tree.flags
-        significant = entry.spec.significant
         if shuts_down(flags.auto_shutdown, significant=significant, others_active=others):
             self.stop(Shutdown("auto_shutdown"))
 
@@ -278,7 +283,7 @@ class Supervising(Actor):
     def _count_children(self, message: CountChildren) -> ChildCounts:
         entries = self._entries()
         supervisors = sum(entry.spec.kind == "supervisor" for entry in entries)
-        active = sum(entry.place.state in ("up", "stopping") for entry in entries)
+        active = sum(entry.place.running for entry in entries)
         return ChildCounts(len(entries), active, supervisors, len(entries) - supervisors)
 
     @handles

@@ -8,11 +8,14 @@ What the word after the opening fence means:
 ``pycon``, ``text``…  not run
 
 A program's ``__name__`` is not ``"__main__"``: what stands under that guard is compiled and left
-alone. It runs in the process of the tests, where a warning is an error.
+alone. It runs in the process of the tests, where a warning is an error. Test functions on a page are
+then run by a pytest of their own, as a reader would run them.
 """
 
 from __future__ import annotations
 
+import re
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -49,6 +52,11 @@ class Program:
 
     page: Path
     parts: list[Part]
+
+    @property
+    def source(self) -> str:
+        """All of its blocks."""
+        return "\n".join(part.code.text for part in self.parts)
 
     def __str__(self) -> str:
         return f"{self.page.relative_to(ROOT)}:{self.parts[0].code.line}"
@@ -88,7 +96,11 @@ def read(page: Path) -> tuple[list[Program], list[str]]:
     return found, strays
 
 
-@pytest.mark.parametrize("program", [p for page in PAGES for p in read(page)[0]], ids=str)
+PROGRAMS = [program for page in PAGES for program in read(page)[0]]
+TESTS = re.compile(r"^(?:async )?def test_", re.MULTILINE)
+
+
+@pytest.mark.parametrize("program", PROGRAMS, ids=str)
 def test_program_runs_and_prints_what_the_page_says(
     program: Program,
     tmp_path: Path,
@@ -106,6 +118,19 @@ def test_program_runs_and_prints_what_the_page_says(
         printed = capsys.readouterr().out
         if part.output is not None:
             assert printed.rstrip() == part.output.text.rstrip()
+
+
+@pytest.mark.parametrize("program", [p for p in PROGRAMS if TESTS.search(p.source)], ids=str)
+def test_tests_on_a_page_pass(program: Program, tmp_path: Path) -> None:
+    (tmp_path / "test_page.py").write_text(program.source, "utf-8")
+    result = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_page.py"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    wanted = len(TESTS.findall(program.source))
+    assert f"{wanted} passed" in result.stdout, result.stdout + result.stderr
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

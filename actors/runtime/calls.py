@@ -238,7 +238,7 @@ def forward(place: Place, envelope: Envelope) -> None:
     if mailbox.full:
         raise full(place, envelope.message, mailbox)
     if slot is not None:
-        slot.holder = place
+        slot.holder = slot.place = place
         caller: Place | None = origin[0]
         if caller is not None and caller.turn is not None and slot in (caller.turn.waits or ()):
             try:

@@ -309,7 +309,10 @@ def _next(place: Place, turns: int) -> Turn | None:
     mailbox.popleft()
     if mailbox.senders is not None:
         mailbox.admit()
-    turn = place.turn = Turn(place, item, slot_of(item), route)
+    slot = slot_of(item)
+    if slot is not None:
+        slot.taken = False
+    turn = place.turn = Turn(place, item, slot, route)
     return turn
 
 

@@ -39,11 +39,13 @@ def start(place: Place) -> Pending | BaseException | None:
     place.state = "starting"
     place.incarnation += 1
     place.ending = None
+    place.declined = False
     place.idle = place.fast = False
     scheduler = place.scheduler
     outer, scheduler.current = scheduler.current, place
     try:
-        build(place)
+        # Not in the context of whoever starts it.
+        scheduler.system.context.copy().run(build, place)
         cls = type(place.actor)
         if cls.on_start_kind == PLAIN:
             context = place.context or scheduler.new_context(place)
@@ -97,31 +99,25 @@ def started(place: Place) -> Pending | BaseException | None:
     if steps is None or place.ending is not None:
         up(place)
         return None
-    place.starting = place.starting or Pending(place)
+    starting = place.starting = place.starting or Pending(place)
     stage = place.stage = Stage(steps)
 
     def finish(_: object, error: BaseException | None) -> None:
-        starting = place.starting
-        outcome = None
         if error is None:
             up(place)
         else:
-            outcome = start_failed(place, error)
-        if starting is not None and not starting.done:
-            starting.resolve(outcome)
+            start_failed(place, error)
 
     stage.finish = finish
     place.scheduler.attend(place)
-    pending = place.starting
-    if pending is not None and pending.done:
-        return pending.value  # type: ignore[no-any-return]
-    return pending
+    return starting.value if starting.done else starting
 
 
 def up(place: Place) -> None:
     """The incarnation is up and takes messages."""
     starting, place.starting = place.starting, None
     place.state = "up"
+    place.declined = place.ending is not None
     cls = type(place.actor)
     if ActorStarted in place.scheduler.telemetry.active:
         place.scheduler.telemetry.emit(ActorStarted(place.ref, place.incarnation))
@@ -210,6 +206,10 @@ def crash(place: Place, error: BaseException, item: Any) -> None:
     reports.crash(place, error, item)
     if place.ending is None or is_orderly(place.ending):
         place.ending = exit
+    mailbox = place.mailbox
+    if mailbox is not None and mailbox.stash and mailbox.stash[-1] is place.stashed:
+        # The message that crashed its actor is not delivered again, even if it was set aside.
+        mailbox.stash.pop()
     if place.turn is not None:
         host.cancel_turn(place)
     else:
@@ -224,8 +224,8 @@ def kill(place: Place, incarnation: int | None = None) -> None:
     if not isinstance(place.ending, Crashed):
         place.ending = Killed()
     place.actor._kill_children()
-    if place.host is not None or place.side:
-        host.cancel(place)
+    host.cancel(place)
+    if place.host is not None or place.side or place.stage is not None:
         number = place.incarnation
         place.scheduler.timers.after(UNRESPONSIVE_AFTER, lambda: unresponsive(place, number))
     if place.state == "up" and not place.busy:

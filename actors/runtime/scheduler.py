@@ -148,9 +148,11 @@ class Scheduler:
                 assert place.mailbox is not None
                 place.mailbox.exempt -= 1
                 item[TOKEN].taken()
-            if slot is not None and slot.done:
-                self.abandoned += 1
-                return
+            if slot is not None:
+                if slot.done:
+                    self.abandoned += 1
+                    return
+                slot.taken = False
         else:
             message = item
         route = place.routes[type(message)]

@@ -13,6 +13,7 @@ import trio
 
 from actors.exits import ActorError
 from actors.messages import Refusal
+from actors.turns import break_cycle
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -102,6 +103,8 @@ def drive(place: Place, stage: Stage) -> bool:
             return True
         stage.waiting = pending
         if not pending.done:
+            if pending.holder is not None:
+                break_cycle(place, pending.holder)
             pending.then(lambda _: _resume(place, stage))
             return False
         value = pending.value

@@ -14,7 +14,7 @@ from actors.actor import Actor
 from actors.exits import StartFailed
 from actors.place import Place
 from actors.registry import Groups, Registry
-from actors.runtime import lifecycle
+from actors.runtime import calls, lifecycle
 from actors.runtime.alarm import Alarm
 from actors.runtime.root import Root, Temporary
 from actors.runtime.scheduler import Scheduler
@@ -155,21 +155,28 @@ class System:
         self.root.add(place, critical=critical)
         outcome = lifecycle.start(place)
         if isinstance(outcome, Pending):
-            turn = current_turn.get()
-            if turn is not None:
-                turn.begin_wait(outcome)
-            try:
-                outcome = await outcome.wait()
-            except trio.Cancelled:
-                lifecycle.kill(place)
-                raise
-            finally:
-                if turn is not None:
-                    turn.end_wait(outcome)
+            outcome = await self._until_started(outcome, place)
         if isinstance(outcome, BaseException):
             self.root.remove(place)
             raise outcome
+        if place.declined:
+            await calls.wait(place)
         return place.ref
+
+    async def _until_started(self, starting: Pending, place: Place) -> BaseException | None:
+        turn = current_turn.get()
+        if turn is not None:
+            turn.begin_wait(starting)
+        try:
+            failure: BaseException | None = await starting.wait()
+        except trio.Cancelled:
+            starting.then(lambda _: self.root.remove(place))
+            lifecycle.kill(place)
+            raise
+        finally:
+            if turn is not None:
+                turn.end_wait(starting)
+        return failure
 
     def abort(self, error: BaseException) -> None:
         """The system cannot go on: cancel its body and leave ``open_system`` as ``error``."""
@@ -198,7 +205,8 @@ class System:
                         self._body.cancel()
                     yield self
             except BaseException as error:
-                body_failure = error
+                # What took the system down comes before what the block made of it.
+                body_failure = self._failure or error
             with trio.CancelScope(shield=True):
                 self.root.closed = True
                 await self.root.stop()
@@ -208,9 +216,7 @@ class System:
             alarm.close()
             if watchdog is not None:
                 watchdog.close()
-        if body_failure is not None and not isinstance(
-            self._failure, KeyboardInterrupt | SystemExit
-        ):
+        if body_failure is not None:
             raise body_failure
         if self._failure is not None:
             raise self._failure
@@ -229,9 +235,9 @@ def check_factory(actor: Any) -> Callable[..., Any]:
 
 
 def check_name(name: object) -> None:
-    """A registered name is a non-empty str."""
-    if name is not None and (not isinstance(name, str) or not name):
-        raise TypeError(f"name is a non-empty str, or None for no name. Got: {name!r}")
+    """A registered name is a non-empty str; a slash would make another path of it."""
+    if name is not None and (not isinstance(name, str) or not name or "/" in name):
+        raise TypeError(f"name is a non-empty str without '/', or None. Got: {name!r}")
 
 
 @asynccontextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, TypeVarTuple
 
 import trio
 from trio.testing import MockClock
@@ -11,11 +11,8 @@ from trio.testing import MockClock
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from typing_extensions import TypeVarTuple, Unpack
-
-    Args = TypeVarTuple("Args")
-
 R = TypeVar("R")
+Args = TypeVarTuple("Args")
 
 START = datetime(2030, 1, 1, tzinfo=UTC)
 """What wall clocks show when the virtual time is 0."""
@@ -53,7 +50,7 @@ class VirtualClock:
         """Let so many seconds pass at once; what was due meanwhile is late. Not a checkpoint."""
         self.trio.jump(seconds)
 
-    def run(self, main: Callable[[Unpack[Args]], Awaitable[R]], *args: Unpack[Args]) -> R:
+    def run(self, main: Callable[[*Args], Awaitable[R]], *args: *Args) -> R:
         """``trio.run(main, *args)`` on this clock."""
         return trio.run(main, *args, clock=self.trio)
 

@@ -17,7 +17,7 @@ from actors.timers import Timer
 from actors.turns import Turn
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncGenerator, Iterator
 
     from actors.runtime.system import System
 
@@ -59,7 +59,7 @@ def leftovers(system: System) -> list[str]:
 
 
 @asynccontextmanager
-async def no_leaks() -> AsyncIterator[None]:
+async def no_leaks() -> AsyncGenerator[None]:
     """Assert that the block leaves nothing: the tasks after it are those before it, and no place,
     task of an actor, turn, reply slot or timer made in it is alive.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import trio
@@ -47,7 +46,7 @@ class Probe(Actor):
 
     def __init__(self) -> None:
         self.received: list[object] = []
-        self._unread: deque[object] = deque()
+        self._unread: list[Any] = []
         self._answers: dict[type, Any] = {}
         self._waiting: list[Pending] = []
 
@@ -62,10 +61,9 @@ class Probe(Actor):
         deadline = trio.current_time() + check_seconds("expect(within=)", within)
         await trio.lowlevel.checkpoint()
         while True:
-            for each in self._unread:
+            for index, each in enumerate(self._unread):
                 if isinstance(each, message):
-                    # By identity: messages need not be comparable.
-                    self._unread = deque(other for other in self._unread if other is not each)
+                    del self._unread[index]
                     return each
             if not await self._more(deadline):
                 raise AssertionError(
@@ -95,13 +93,17 @@ class Probe(Actor):
 
     @handles
     def _record(self, message: object) -> object:
+        if isinstance(message, _Deadline):
+            message.waiting.resolve(False)
+            return None
         self.received.append(message)
         self._unread.append(message)
         waiting, self._waiting = self._waiting, []
         for each in waiting:
             each.resolve(True)
-        if not isinstance(message, Call):
-            return None
+        return self._answer(message) if isinstance(message, Call) else None
+
+    def _answer(self, message: Call[Any]) -> object:
         cls = next((each for each in type(message).__mro__ if each in self._answers), None)
         if cls is None:
             return self._no_answer(message)
@@ -121,7 +123,16 @@ class Probe(Actor):
         """Wait for a further message, until the deadline at most."""
         place = self._home
         pending = Pending(place)
-        timer = place.scheduler.timers.at(deadline, lambda: pending.resolve(False))
+
+        def expire() -> None:
+            # Through the mailbox: what was due before the deadline is counted, whichever of the
+            # tasks trio happens to run first.
+            if place.running and not place.suspended:
+                place.post(_Deadline(pending))
+            else:
+                pending.resolve(False)
+
+        timer = place.scheduler.timers.at(deadline, expire)
         self._waiting.append(pending)
         try:
             return bool(await pending.wait())
@@ -129,6 +140,13 @@ class Probe(Actor):
             timer.cancel()
             if pending in self._waiting:
                 self._waiting.remove(pending)
+
+
+class _Deadline:
+    """Ends a wait of a probe."""
+
+    def __init__(self, waiting: Pending) -> None:
+        self.waiting = waiting
 
 
 def probe_of(system: System) -> Probe:

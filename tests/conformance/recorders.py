@@ -97,7 +97,7 @@ def raises(error: BaseException) -> Callable[[Any], Any]:
     """What an actor is to do to raise ``error``."""
 
     def function(_: Any) -> object:
-        raise error
+        raise error.with_traceback(None)
 
     return function
 
