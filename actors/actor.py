@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, TypeVarTuple
 
 from actors.dispatch import NONE, Routes, callback_kind, route_tables
-from actors.exits import MailboxFull, Normal
+from actors.exits import MailboxFull, Normal, is_orderly
 from actors.mailbox import CAUSE, CORRELATION, ID, MESSAGE, SENDER, message_of
 from actors.messages import Envelope
 from actors.replies import Later
-from actors.runtime import host
+from actors.runtime import calls, host
 from actors.schedule import ActorTimer, IdleTimer
 from actors.turns import identified
 from actors.validation import check_seconds
@@ -120,13 +120,14 @@ class Actor:
 
     @property
     def parent(self) -> Ref[Any] | None:
-        """The supervisor above; ``None`` directly under the system's root."""
+        """The supervisor above; ``None`` directly at the top of the system."""
         above = self._home.parent
         return above.ref if above is not None else None
 
     @property
     def envelope(self) -> Envelope:
-        """The message being handled, with sender, ids and deadline."""
+        """The message being handled, with sender, ids and deadline. Not a checkpoint. Raises
+        RuntimeError in a callback, where no message is being handled."""
         place = self._home
         turn = place.turn
         item = turn.item if turn is not None else place.item
@@ -153,9 +154,14 @@ class Actor:
     # -- what a handler can do
 
     def stop(self, exit: Exit | None = None) -> None:
-        """End this actor after the current turn, with ``exit`` (``Normal()``). Not a checkpoint."""
+        """End this actor after the current turn, with ``exit`` (``Normal()``). Not a checkpoint.
+
+        The handler goes on to its end, and its answer is given. Queued messages are not handled
+        first. The first ``exit`` asked for counts. A permanent child is restarted.
+        """
         place = self._home
-        if place.ending is None:
+        # Asked to stop at the same time, the actor's own reason is what is seen of it.
+        if place.ending is None or (place.stops and is_orderly(place.ending)):
             place.ending = Normal() if exit is None else exit
         place.look()
 
@@ -163,7 +169,9 @@ class Actor:
         """Defer the answer: return the ``Later`` from the handler, answer when you know.
 
         ``later.reply(x)`` or ``later.fail(exc)`` from any task or actor, once. If the actor ends
-        before, the caller gets ``ActorDied``.
+        before, the caller gets ``ActorDied``. Not a checkpoint. A one-way message may be deferred,
+        too; its answer is dropped. Whoever waits for a deferred answer is not seen by the search
+        for deadlocks.
         """
         return Later(self._home.reply_slot())
 
@@ -173,13 +181,16 @@ class Actor:
         Not a checkpoint, not durable. At the top of the tree it becomes a dead letter.
         """
         place = self._home
+        item = calls.sent(place, event)
+        origin = item[SENDER:6] if type(item) is tuple else (place, 0, 0, 0)
         above = place.parent
         while above is not None:
             if above.running and above.routes[type(event)].kind != NONE:
-                above.post(event, sender=place)
+                above.post(event, origin=origin)
                 return
             above = above.parent
-        place.scheduler.dead_letter(place, event, "an event no parent has a handler for")
+        reason = "an event no parent has a handler for"
+        place.scheduler.dead_letter(place, (event, None, *origin), reason)
 
     def start_soon(self, task: Callable[[*Args], Awaitable[object]], *args: *Args) -> None:
         """Run an async function beside the turns. It lives no longer than the actor, and its crash
@@ -201,11 +212,21 @@ class Actor:
         return watch
 
     def after(self, seconds: float, message: object) -> ActorTimer:
-        """Send this actor a message in so many seconds. Not a checkpoint."""
+        """Send this actor a message in so many seconds (0 or more), once. Not a checkpoint.
+
+        It dies with the incarnation, does not count against the mailbox's bound, and stands in the
+        queue like any other message. Raises TypeError or ValueError for what is no duration.
+        """
         return ActorTimer(self._home, check_seconds("after(seconds)", seconds), message)
 
     def every(self, seconds: float, message: object) -> ActorTimer:
-        """Send this actor a message again and again, at most one of them queued at a time."""
+        """Send this actor a message every so many seconds (more than 0), the first time after as
+        many. Not a checkpoint.
+
+        At most one of them is queued at a time: an actor that falls behind misses ticks. It dies
+        with the incarnation, and does not count against the mailbox's bound. Raises TypeError or
+        ValueError for what is no duration.
+        """
         seconds = check_seconds("every(seconds)", seconds, zero=False)
         return ActorTimer(self._home, seconds, message, seconds)
 
@@ -229,20 +250,22 @@ class Actor:
         place = self._home
         slot = place.reply_slot()
         turn = place.turn
-        item = turn.item if turn is not None else place.item
-        message = message_of(item)
-        if slot is not None:
-            slot.taken = True
-            item = (message, slot, *identified(item, place.scheduler.next_id)[SENDER:6])
-        elif type(item) is tuple:
-            item = item[:6]
+        item = identified(turn.item if turn is not None else place.item, place.scheduler.next_id)
+        message = item[MESSAGE]
+        item = (message, slot, *item[SENDER:6])
+        # What is being handled is the very item set aside: see lifecycle.crash.
+        if turn is not None:
+            turn.item = item
+        else:
+            place.item = item
         if not place.open_mailbox().set_aside(item):
             raise MailboxFull(
                 f"{place.path} has set aside as many messages as its mailbox holds.",
                 ref=place.ref,
                 message=message,
             )
-        place.stashed = item
+        if slot is not None:
+            slot.taken = True
         place.look()
 
     def unstash(self) -> None:
@@ -250,6 +273,8 @@ class Actor:
         place = self._home
         if place.mailbox is not None:
             place.mailbox.bring_back()
+            if place.mailbox and place.idle:
+                place.look()
 
     # -- seams for the library's own kinds of actors
 

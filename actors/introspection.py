@@ -2,6 +2,10 @@
 
 Requests overtake user messages, wait for the running turn to end, and are served while the actor
 is suspended. They are for people and tools; programs should send messages.
+
+Each is a checkpoint and waits at most ``timeout`` seconds, then raises ``CallTimeout``. Each raises
+``NoSuchActor`` if nobody lives there, ``ActorDied`` if the actor ends before, and ``CallCycle`` if
+it waits for the one who asks. Cancelled while it waits, a request may still be carried out.
 """
 
 from __future__ import annotations
@@ -33,7 +37,11 @@ LAST = 10
 
 @attrs.frozen
 class Statistics:
-    """What :func:`record` has counted: since when (trio's clock), messages handled, restarts."""
+    """What has been counted since :func:`record`.
+
+    ``since`` and ``now`` are seconds on trio's clock. ``messages`` have been handled in between,
+    ``queued`` wait in the mailbox now. ``incarnation`` is the one counted.
+    """
 
     since: float
     now: float
@@ -67,8 +75,9 @@ async def resume(ref: Ref[Any], *, timeout: float = TIMEOUT) -> None:
 
 
 async def get_state(ref: Ref[Any], *, timeout: float = TIMEOUT) -> dict[str, Any]:
-    """The attributes of the actor, by name: a new dict of the very objects. For a state machine
-    ``machine_state`` is one of them."""
+    """The attributes of the actor, by name: a new dict of the very objects, which are not to be
+    changed. Fields hidden from reports are in it. For a state machine ``machine_state`` is one of
+    them."""
     return await _request(ref, lambda place: attributes(place.actor), timeout)
 
 
@@ -98,7 +107,11 @@ async def replace_state(
 
 
 async def record(ref: Ref[Any], last: int = LAST, *, timeout: float = TIMEOUT) -> None:
-    """Remember the last messages and count them, until ``last`` is 0 or the actor restarts."""
+    """Remember the last ``last`` messages and count all, until ``last`` is 0 or the actor restarts.
+
+    An actor that is recorded handles its messages on a slower path. Raises ValueError for a
+    negative ``last``.
+    """
     if isinstance(last, bool) or not isinstance(last, int) or last < 0:
         raise ValueError(
             f"record(last=) is how many messages to remember, 0 or more. Got: {last!r}"
@@ -109,7 +122,7 @@ async def record(ref: Ref[Any], last: int = LAST, *, timeout: float = TIMEOUT) -
 
 
 async def last_messages(ref: Ref[Any], *, timeout: float = TIMEOUT) -> list[object]:
-    """The last messages handled since :func:`record`, oldest first; empty if nothing is recorded."""
+    """The last messages handled since :func:`record`, oldest first; none if not recorded."""
     return await _request(ref, lambda place: list(place.debug.last) if place.debug else [], timeout)
 
 
@@ -157,7 +170,7 @@ async def _request(ref: Ref[Any], function: Callable[[Place], R], timeout: float
         turn.begin_wait(slot)
     try:
         place.request(serve, slot)
-        return await calls.answer(place.scheduler, slot, None)  # type: ignore[no-any-return]
+        return await calls.answer(slot, None)  # type: ignore[no-any-return]
     finally:
         if turn is not None:
             turn.end_wait(slot)

@@ -24,6 +24,11 @@ Item: TypeAlias = tuple[Any, ...]
 bound; ids are 0 until somebody asks for them."""
 
 
+Origin: TypeAlias = "tuple[Place | None, int, int, int]"
+"""Sender, id, correlation id and causation id of a message."""
+NOWHERE: Origin = (None, 0, 0, 0)
+
+
 class Token(Protocol):
     """What put an exempt message into the queue: a timer, a monitor, the library itself."""
 

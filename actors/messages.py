@@ -20,7 +20,7 @@ class Call(Generic[R]):
 
     A plain class without fields of its own, so that dataclasses, attrs classes and slotted
     classes can all derive from it. ``cast`` and ``send`` take a ``Call`` too; its answer is then
-    dropped.
+    dropped. The message itself is not copied: sender and receiver hold the same object.
     """
 
     __slots__ = ()
@@ -37,7 +37,11 @@ class Refusal(Exception):
 
 @attrs.frozen
 class Down:
-    """A monitored incarnation has ended. See :meth:`actors.Ref.monitor`."""
+    """A monitored incarnation has ended: ``exit`` says how, ``incarnation`` which one of ``ref``.
+
+    See :meth:`actors.Actor.monitor` and :meth:`actors.Ref.monitor`. The meaning is that of Erlang's
+    ``'DOWN'`` message.
+    """
 
     ref: Ref[Any]
     incarnation: int
@@ -56,7 +60,9 @@ class Envelope:
     ``id`` is unique within a system and its runs. ``correlation_id`` is the id of the message
     that began the chain, ``causation_id`` that of the message whose handler sent this one
     (``None`` at the start of a chain). ``sender`` is the actor that sent it, or ``None``.
-    ``deadline`` is the moment, on trio's clock, at which the caller stops waiting.
+    ``deadline`` is the moment, in seconds on trio's clock, at which the caller stops waiting;
+    ``None`` for a one-way message and for a caller that waits for ever. ``key`` names the piece of
+    work where a sender repeats it under one key, else it is ``None``.
     """
 
     message: object

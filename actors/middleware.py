@@ -18,8 +18,9 @@ class Middleware(Protocol):
 
     ``await next(envelope)`` goes on and returns the handler's value, a ``Later`` included; what
     the middleware returns is the answer. It may pass on another envelope (``attrs.evolve``), raise
-    a ``Refusal``, or not call ``next`` at all. An actor with middleware handles every message in
-    its own task.
+    a ``Refusal``, or not call ``next`` at all. It runs inside the turn: what it raises is treated
+    as if the handler had raised it. An actor with middleware handles every message in its own
+    task, those of plain handlers included; one without pays nothing. Callbacks do not pass it.
 
     >>> class Bank(Actor):
     ...     middleware = (timed,)       # outermost first; read once per incarnation

@@ -20,7 +20,8 @@ class Watcher(Protocol):
 
 
 class Monitor:
-    """One watch on one incarnation: exactly one ``Down``, unless cancelled before."""
+    """One watch on one incarnation: exactly one ``Down``, unless cancelled before. Made by
+    :meth:`actors.Actor.monitor` and :meth:`actors.Ref.monitor`."""
 
     __slots__ = ("_incarnation", "_place", "_queued", "_to")
 

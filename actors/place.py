@@ -10,7 +10,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 from actors.dispatch import Routes
-from actors.mailbox import EXEMPT, ID, Mailbox, message_of
+from actors.mailbox import EXEMPT, ID, NOWHERE, Mailbox, Origin, message_of
 from actors.ref import Ref
 from actors.replies import CALL_TIMEOUT, INLINE, Held, Slot
 from actors.turns import identified
@@ -70,6 +70,7 @@ class Place:
         "ending",
         "exit",
         "fast",
+        "fate",
         "held",
         "host",
         "idle",
@@ -93,7 +94,6 @@ class Place:
         "spec",
         "stage",
         "starting",
-        "stashed",
         "state",
         "stops",
         "suspended",
@@ -125,6 +125,8 @@ class Place:
         """The exit asked for, once somebody has asked."""
         self.declined = False
         """``on_start`` has called ``self.stop()``: this incarnation is not to run."""
+        self.fate: State | None = None
+        """The state to come, decided while somebody lives here who does not yield."""
         self.idle = False
         self.fast = False
         self.actor: Any = None
@@ -144,8 +146,6 @@ class Place:
         self.middleware: Any = None
         self.debug: Debug | None = None
         self.suspended = False
-        self.stashed: Any = None
-        """The item set aside last."""
         self.ready_due = False
         self.held: Held | None = None
         self.watchers: list[Watcher] | None = None
@@ -210,14 +210,14 @@ class Place:
             mailbox = self.mailbox = Mailbox(self.spec.mailbox)
         return mailbox
 
-    def post(self, message: object, token: Any = EXEMPT, sender: Place | None = None) -> None:
+    def post(self, message: object, token: Any = EXEMPT, origin: Origin = NOWHERE) -> None:
         """Queue a message that does not count against the bound: a timer's, a Down, the library's
         own. Dropped when nobody will handle it."""
         if self.state in ("stopped", "gone"):
             return
         mailbox = self.open_mailbox()
         mailbox.exempt += 1
-        mailbox.append((message, None, sender, 0, 0, 0, token))
+        mailbox.append((message, None, *origin, token))
         if self.idle:
             self.scheduler.schedule(self)
 

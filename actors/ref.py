@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import trio
 from trio.lowlevel import checkpoint_if_cancelled, enable_ki_protection
 
+from actors.dispatch import PLAIN
 from actors.exits import Normal
 from actors.replies import CALL_TIMEOUT, Slot
 from actors.runtime import calls
@@ -92,23 +93,30 @@ class Ref(Generic[A_co]):
         await checkpoint_if_cancelled()
         place = self._place
         scheduler = place.scheduler
+        if scheduler.budget <= 0 and scheduler.current is None:
+            await trio.lowlevel.checkpoint()
+            scheduler.renew_budget()
+        turn = current_turn.get()
         # The caller runs a plain turn of an idle actor itself. Everything is checked here, after
         # the last yield, with nothing between check and handler: no other message can slip in.
-        if place.idle and place.fast and scheduler.budget > 0 and timeout is CALL_TIMEOUT:
-            route = place.routes[type(message)]
-            if route.is_call and not route.kind and scheduler.current is None:
-                turn = current_turn.get()
-                if turn is None:
-                    place.item = message
-                elif turn.deadline is None:
-                    place.item = make_item(message, None, turn.place, turn)
-                else:
-                    return await calls.call(place, message, timeout)  # type: ignore[no-any-return]
-                result: Any = scheduler.caller_turn(place, route, message)
-                if type(result) is not Slot:
-                    return result  # type: ignore[no-any-return]
-                return await calls.answer(scheduler, result, turn)  # type: ignore[no-any-return]
-        return await calls.call(place, message, timeout)  # type: ignore[no-any-return]
+        result: Any
+        if (
+            place.idle
+            and place.fast
+            and turn is None
+            and timeout is CALL_TIMEOUT
+            and scheduler.budget > 0
+            and scheduler.current is None
+            and (route := place.routes[type(message)]).kind == PLAIN
+            and route.is_call
+        ):
+            place.item = message
+            result = scheduler.caller_turn(place, route, message)
+        else:
+            result = calls.begin(place, message, timeout, turn)
+        if type(result) is Slot:
+            result = await calls.answer(result, turn)
+        return result  # type: ignore[no-any-return]
 
     def forward(self, envelope: Envelope) -> None:
         """Hand a message on, its reply slot included: the caller then waits for this actor.

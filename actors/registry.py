@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from actors.mailbox import NOWHERE
 from actors.ref import Ref
 
 if TYPE_CHECKING:
@@ -43,30 +44,45 @@ class Registry:
 class Groups:
     """Named sets of actors; publishing casts to every member.
 
-    A member leaves by itself when its place is stopped or gone, and stays through restarts.
+    A member leaves by itself when its place is stopped or gone, and stays through restarts. As
+    ``system.groups`` they belong to one system. The idea is that of Erlang's ``pg``.
     """
 
     def __init__(self) -> None:
         self._members: dict[str, dict[Place, None]] = {}
+        self._joined: dict[Place, dict[str, None]] = {}
 
     def join(self, group: str, ref: Ref[Any]) -> None:
-        """Add a member; joining twice is joining once."""
+        """Add a member; joining twice is joining once, and a place that is stopped or gone joins
+        nothing. Not a checkpoint. Raises TypeError for what is no str and no Ref."""
         if not isinstance(group, str) or not isinstance(ref, Ref):
             raise TypeError(f"join() takes a group's name and a Ref. Got: {group!r}, {ref!r}")
         if ref.state not in ("stopped", "gone"):
             self._members.setdefault(group, {})[ref._place] = None
+            self._joined.setdefault(ref._place, {})[group] = None
 
     def leave(self, group: str, ref: Ref[Any]) -> None:
-        """Remove a member; harmless if it is none."""
-        members = self._members.get(group, {})
-        members.pop(ref._place, None)
+        """Remove a member; harmless if it is none. Not a checkpoint."""
+        joined = self._joined.get(ref._place, {})
+        if group in joined:
+            del joined[group]
+            if not joined:
+                del self._joined[ref._place]
+            self._remove(group, ref._place)
+
+    def forget(self, place: Place) -> None:
+        """A place is stopped or gone: it leaves every group."""
+        for group in self._joined.pop(place, ()):
+            self._remove(group, place)
+
+    def _remove(self, group: str, place: Place) -> None:
+        members = self._members[group]
+        del members[place]
         if not members:
-            self._members.pop(group, None)
+            del self._members[group]
 
     def members(self, group: str) -> list[Ref[Any]]:
-        """Those that are neither stopped nor gone, in the order they joined."""
-        for place in [each for each in self._members.get(group, ()) if _is_over(each)]:
-            self.leave(group, place.ref)
+        """Those that are neither stopped nor gone, in the order they joined. Not a checkpoint."""
         return [place.ref for place in self._members.get(group, ())]
 
     def publish(self, group: str, message: object) -> int:
@@ -81,12 +97,6 @@ class Groups:
                 taken += 1
             except MailboxFull:
                 place = ref._place
-                place.scheduler.dead_letter(place, (message, *_NOWHERE), "the mailbox is full")
+                item = (message, None, *NOWHERE)
+                place.scheduler.dead_letter(place, item, "the mailbox is full")
         return taken
-
-
-_NOWHERE = (None, None, 0, 0, 0)
-
-
-def _is_over(place: Place) -> bool:
-    return place.state in ("stopped", "gone")

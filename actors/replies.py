@@ -139,7 +139,8 @@ def timed_out(
         else f"no answer within {timeout} s"
     )
     return CallTimeout(
-        f"{place.path} did not answer {type(message).__name__}: {why}. It may still handle the message.",
+        f"{place.path} did not answer {type(message).__name__}: {why}. "
+        "It may still handle the message.",
         timeout=timeout,
         inherited=inherited,
         ref=place.ref,
@@ -170,12 +171,15 @@ class Later(Generic[R]):
         return self._slot is None or self._slot.done
 
     def reply(self, value: R) -> None:
-        """Answer the call. Not a checkpoint."""
+        """Answer the call. Dropped if it is answered already or the caller has gone. Not a
+        checkpoint; to be called in the system's own thread."""
         if self._slot is not None:
             self._slot.reply(value)
 
     def fail(self, error: Exception) -> None:
-        """Answer the call with an exception: a ``Refusal`` or an ``ActorError``, raised there."""
+        """Answer the call with an exception, raised in the caller: a ``Refusal`` or an
+        ``ActorError``. Raises TypeError for any other: that would be a crash and no answer. Not a
+        checkpoint."""
         if not isinstance(error, Refusal | ActorError):
             raise TypeError(
                 "later.fail() takes a Refusal or an ActorError: other exceptions are crashes, "

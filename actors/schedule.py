@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from actors.messages import Idle
+from actors.turns import present_correlation
 
 if TYPE_CHECKING:
     from actors.place import Place
@@ -14,14 +15,18 @@ if TYPE_CHECKING:
 
 
 class ActorTimer:
-    """A timer of one incarnation: :meth:`Actor.after`, ``every`` and ``idle_after`` return one."""
+    """A timer of one incarnation: :meth:`Actor.after` and ``every`` return one.
 
-    __slots__ = ("_period", "_place", "_queued", "_timer", "message")
+    Of the turn that set it, sender and correlation id go along with the message.
+    """
+
+    __slots__ = ("_origin", "_period", "_place", "_queued", "_timer", "message")
 
     def __init__(
         self, place: Place, seconds: float, message: object, period: float | None = None
     ) -> None:
         self._place = place
+        self._origin = (place, 0, present_correlation(place), 0)
         self._period = period
         self._queued = False
         self.message = message
@@ -36,7 +41,7 @@ class ActorTimer:
         return None if self._timer is None else max(0.0, self._timer.when - trio.current_time())
 
     def cancel(self) -> float | None:
-        """Never fire again, and take back a message not yet handled.
+        """Never fire again, and take back a message not yet handled. Not a checkpoint.
 
         Returns the seconds that remained, ``None`` if it had fired or was cancelled before.
         """
@@ -70,7 +75,7 @@ class ActorTimer:
             self._timer = self._place.scheduler.timers.at(when, self._fire)
         if not self._queued:
             self._queued = True
-            self._place.post(self.message, self)
+            self._place.post(self.message, self, self._origin)
 
 
 class IdleTimer:

@@ -14,7 +14,7 @@ connecting, up or waiting to try again; a door; a protocol. An actor with one fl
 ...
 ...     @enter("open")
 ...     def opened(self, old: str) -> None:
-...         self.state_timeout(10.0, TimeIsUp())        # cancelled when the door leaves "open"
+...         self.state_timeout(10.0, TimeIsUp())    # cancelled on leaving "open"
 ...
 ...     @handles(state="open")
 ...     def close(self, message: TimeIsUp) -> None:
@@ -22,9 +22,9 @@ connecting, up or waiting to try again; a door; a protocol. An actor with one fl
 ...
 ...     @handles(state="open")
 ...     def not_now(self, message: Unlock) -> None:
-...         self.postpone()                             # retried in the next state
+...         self.postpone()                         # retried in the next state
 ...
-...     @handles                                        # in every state
+...     @handles                                    # in every state
 ...     def is_open(self, message: IsOpen) -> bool:
 ...         return self.machine_state == "open"
 

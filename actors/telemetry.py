@@ -131,6 +131,8 @@ class Telemetry:
         """The event classes somebody listens to. Emit only those: the rest need not be made."""
         self.turns = False
         """Whether somebody listens to turns."""
+        self.changed: Callable[[], object] = lambda: None
+        """Told when that may have changed."""
 
     def listen(self, listener: Callable[[E], object], *events: type[E]) -> Subscription:
         """Call ``listener(event)`` for each event of these classes (all classes of this module's,
@@ -170,3 +172,4 @@ class Telemetry:
     def _refresh(self) -> None:
         self.active = frozenset(cls for each in self._subscriptions for cls in each.events)
         self.turns = any(cls in self.active for cls in TURNS)
+        self.changed()

@@ -123,6 +123,17 @@ def make_item(message: object, slot: Slot | None, sender: Place, turn: Turn | No
     return (message, slot, sender, next_id(), origin[CORRELATION], origin[ID])
 
 
+def present_correlation(place: Place) -> int:
+    """The correlation id of the message that ``place`` handles just now; 0 outside of any."""
+    if place.scheduler.current is place:
+        return 0 if place.item is None else int(place.identified()[CORRELATION])
+    turn = current_turn.get()
+    if turn is None or turn.place is not place or turn.item is None:
+        return 0
+    turn.item = identified(turn.item, place.scheduler.next_id)
+    return int(turn.item[CORRELATION])
+
+
 def identified(item: Any, next_id: Any) -> Any:
     """The item with its ids drawn."""
     if type(item) is not tuple:

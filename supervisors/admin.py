@@ -1,4 +1,9 @@
-"""The administration of a supervisor: messages, what they answer, and the refusals."""
+"""The administration of a supervisor: messages, what they answer, and the refusals.
+
+``await bank.call(StopChild("alice"))``. All of them are handled in the supervisor's own turns, one
+at a time, and wait for a restart under way. The meaning is that of ``supervisor:start_child`` and
+its siblings in Erlang/OTP.
+"""
 
 from __future__ import annotations
 
@@ -39,21 +44,32 @@ class StopChild(Call[None]):
 
 @attrs.frozen
 class RestartChild(Call["Ref[Any]"]):
-    """Start a stopped child again, its mailbox empty. Does not count as a restart."""
+    """Start a stopped child again, its mailbox empty, and answer its ref, once it is up.
+
+    Does not count as a restart. Refused with NoSuchChild, ChildRunning or ChildRestarting. Raises
+    StartFailed if it does not come up; it is then stopped as before.
+    """
 
     child: ChildKey
 
 
 @attrs.frozen
 class DeleteChild(Call[None]):
-    """Forget the spec of a stopped child; its place is then gone for good."""
+    """Forget the spec of a stopped child; its place is then gone for good.
+
+    Refused with NoSuchChild, with ChildRunning or with ChildRestarting.
+    """
 
     child: ChildKey
 
 
 @attrs.frozen
 class ReplaceChild(Call[None]):
-    """Replace the spec of a child, by id; the change takes effect at its next restart."""
+    """Replace the spec of a child, which keeps its id; the change takes effect at its next start.
+
+    A supervisor that is restarted itself asks ``children()`` again and forgets the change. Refused
+    with NoSuchChild, and with ChildRefused for another id or a spec that does not fit.
+    """
 
     child: ChildKey
     spec: Child[Any]
@@ -61,7 +77,7 @@ class ReplaceChild(Call[None]):
 
 @attrs.frozen
 class GetChild(Call["ChildInfo"]):
-    """One child as it stands."""
+    """One child as it stands. Refused with NoSuchChild."""
 
     child: ChildKey
 
@@ -78,7 +94,11 @@ class CountChildren(Call["ChildCounts"]):
 
 @attrs.frozen
 class ChildInfo:
-    """A child as its supervisor knows it. ``state`` is the state of its place."""
+    """A child as its supervisor knows it.
+
+    ``state`` is the state of its place, ``restarts`` how often this supervisor has restarted it,
+    ``spec`` the one it runs by, its id filled in.
+    """
 
     id: str
     ref: Ref[Any]
@@ -90,7 +110,8 @@ class ChildInfo:
 
 @attrs.frozen
 class ChildCounts:
-    """``specs`` in all, ``active`` of them running, and by kind whether running or not."""
+    """``specs`` in all, ``active`` of them running; ``supervisors`` and ``workers``, running or
+    not."""
 
     specs: int
     active: int

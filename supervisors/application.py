@@ -59,8 +59,9 @@ def run(
 
     SIGINT and SIGTERM stop the tree in order, each child within its shutdown time. The exit code
     is 0 if everything ended orderly; 1 if the tree gave up or could not start, with the reason on
-    standard error; 130 or 143, at once, on a second signal. What does not yield to its
-    cancellation ends with the process, ``grace`` seconds after the rest has stopped: code 1.
+    standard error; 130 or 143, at once, on a second signal; that of a ``SystemExit`` which left a
+    handler. What does not yield to its cancellation ends with the process, ``grace`` seconds after
+    the rest has stopped: code 1. ``seed`` is that of :func:`actors.open_system`.
 
     To be called from the main thread, outside any event loop.
     """

@@ -93,7 +93,7 @@ class DynamicSupervisor(Supervising):
         delay = self._count(entry, exit)
         if self._is_ending:
             return
-        entry.place.state = "restarting"
+        lifecycle.settle(entry.place, "restarting")
         if delay is not None:
             self._try_later(entry, delay)
         else:
@@ -108,7 +108,7 @@ class DynamicSupervisor(Supervising):
             reports.child_restarted(self._place, entry)
         else:
             reports.restart_failed(self._place, entry, outcome)
-            entry.place.state = "restarting"
+            lifecycle.settle(entry.place, "restarting")
             if self._is_ending:
                 return
             delay = self._count(entry, Crashed(outcome))

@@ -28,8 +28,11 @@ def one_for_one(
 ) -> Child[Group]:
     """A supervisor that restarts a failed child alone.
 
-    Arguments are those of :class:`Supervisor` and of the :class:`Child` it becomes; everything is
-    validated here. ``shutdown`` is infinite unless given: the children have their own bounds.
+    ``children`` are each a :class:`Child` or an actor class, in start order. ``max_restarts``,
+    ``within`` (seconds) and ``auto_shutdown`` are those of :class:`Supervisor`; the rest are those
+    of the :class:`Child` that is returned, to be given to ``open_system``, ``system.start``,
+    ``run`` or another supervisor. ``shutdown`` is infinite unless given: the children have their
+    own bounds. Raises TypeError or ValueError for what is not accepted; nothing is started yet.
     """
     return _group(
         "one_for_one",

@@ -30,7 +30,7 @@ class ChildExited:
 
 @attrs.frozen
 class ChildRestarted:
-    """A child is up again, for the ``restarts``-th time."""
+    """A child is up again, for the ``restarts``-th time; ``RestartChild`` does not count."""
 
     supervisor: Ref[Any]
     child: Ref[Any]
@@ -39,7 +39,7 @@ class ChildRestarted:
 
 @attrs.frozen
 class GaveUp:
-    """A supervisor has given up."""
+    """A supervisor has given up; ``error`` is what it crashes with."""
 
     supervisor: Ref[Any]
     error: RestartLimitExceeded

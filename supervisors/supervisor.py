@@ -85,11 +85,12 @@ class Supervisor(Supervising):
     def _start_all(self) -> Steps:
         tree, home = self._tree, self._place
         specs = check_children(self.children(), tree.flags.auto_shutdown)
-        reserved = home.reserved or {}
-        home.reserved = None
+        reserved = home.reserved = home.reserved or {}
         for spec in specs:
+            if self._is_ending:
+                return
             assert spec.id is not None
-            place = reserved.get(spec.id)
+            place = reserved.pop(spec.id, None)
             if place is None:
                 place = Place(home.scheduler, spec, spec.id, spec.name, home, tree)
             else:
@@ -100,12 +101,13 @@ class Supervisor(Supervising):
                 yield from self._stop_all()
                 raise failed_child(home, entry, outcome)
             self._is_up(entry, asked=False)
+        home.reserved = None
 
     def _stop_all(self) -> Steps:
         tree, home = self._tree, self._place
         tree.closing = True
         yield from stop_in_reverse(tree.entries.values())
-        static = {}
+        static = home.reserved or {}
         for id, entry in tree.entries.items():
             lifecycle.settle(entry.place, "gone")
             if entry.static and entry.spec.restart != "temporary":
@@ -125,7 +127,7 @@ class Supervisor(Supervising):
             if self._is_ending:
                 return
         else:
-            entry.place.state = "restarting"
+            lifecycle.settle(entry.place, "restarting")
         if delay is None:
             yield from self._start_group(group)
         else:
@@ -139,7 +141,7 @@ class Supervisor(Supervising):
             if entry.spec.restart == "temporary":
                 self._forget(entry)
             else:
-                entry.place.state = "restarting"
+                lifecycle.settle(entry.place, "restarting")
 
     def _start_group(self, group: Sequence[str]) -> Steps:
         """Bring the group up in start order. Where one fails, that counts as one more restart; the
@@ -156,7 +158,7 @@ class Supervisor(Supervising):
                 reports.child_restarted(self._place, entry)
                 continue
             reports.restart_failed(self._place, entry, outcome)
-            entry.place.state = "restarting"
+            lifecycle.settle(entry.place, "restarting")
             if self._is_ending:
                 return
             delay = self._count(entry, Crashed(outcome))

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 class Entry:
     """One child: its spec, its place, and where its restarts stand."""
 
-    __slots__ = ("next_spec", "pace", "place", "restarts", "retry", "spec", "static")
+    __slots__ = ("next_spec", "pace", "place", "restarts", "retry", "spec", "static", "vacancy")
 
     def __init__(self, spec: Child[Any], place: Place, *, static: bool = False) -> None:
         self.spec = spec
@@ -54,6 +54,8 @@ class Entry:
         self.restarts = 0
         self.retry: object = None
         """The restart that is still to be tried; None when there is none."""
+        self.vacancy: Pending | None = None
+        """The end of the last tenant, while the next one waits for it."""
 
     @property
     def declined(self) -> bool:
@@ -83,17 +85,21 @@ class Entry:
 
     def start(self) -> Steps:
         """Start the child and wait for it; returns None or the StartFailed."""
-        while self.place.running:
+        place = self.place
+        if place.running:
             # Its last tenant did not yield to its cancellation: nobody takes its place before.
-            gone = Pending(self.place)
-            self.place.watch(gone)
-            yield gone
+            self.vacancy = Pending(place)
+            place.watch(self.vacancy)
+            yield self.vacancy
+            self.vacancy = None
+            if place.running:
+                return StartFailed(f"{place.path} still has its last tenant.", ref=place.ref)
         outcome = self.begin()
         if type(outcome) is Pending:
             outcome = yield outcome
-        if self.declined and self.place.running:
-            declined = Pending(self.place)
-            self.place.watch(declined)
+        if self.declined and place.running:
+            declined = Pending(place)
+            place.watch(declined)
             yield declined
         return outcome
 
@@ -163,12 +169,16 @@ class Supervising(Actor):
 
     def _kill_children(self) -> None:
         for entry in self._entries():
+            if entry.vacancy is not None:
+                entry.vacancy.resolve()
             lifecycle.kill(entry.place)
 
     def _hurry(self) -> None:
         for entry in self._entries():
-            if entry.place.state == "starting":
-                lifecycle.kill(entry.place)
+            if entry.vacancy is not None:
+                entry.vacancy.resolve()
+            elif entry.place.state == "starting":
+                lifecycle.end(entry.place, Shutdown())
 
     def _entries(self) -> list[Entry]:
         tree: Tree | None = getattr(self, "_tree", None)

@@ -8,8 +8,8 @@ What the word after the opening fence means:
 ``pycon``, ``text``…  not run
 
 A program's ``__name__`` is not ``"__main__"``: what stands under that guard is compiled and left
-alone. It runs in the process of the tests, where a warning is an error. Test functions on a page are
-then run by a pytest of their own, as a reader would run them.
+alone. It runs in the process of the tests, where a warning is an error. Test functions on a page
+are then run by a pytest of their own, as a reader would run them.
 """
 
 from __future__ import annotations
@@ -128,6 +128,7 @@ def test_tests_on_a_page_pass(program: Program, tmp_path: Path) -> None:
         cwd=tmp_path,
         capture_output=True,
         text=True,
+        check=False,
     )
     wanted = len(TESTS.findall(program.source))
     assert f"{wanted} passed" in result.stdout, result.stdout + result.stderr

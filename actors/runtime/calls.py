@@ -11,7 +11,7 @@ from actors.dispatch import PLAIN, TASK
 from actors.exits import ActorDied, CallCycle, Killed, MailboxFull, NoSuchActor, Unhandled
 from actors.messages import Call
 from actors.replies import CALL_TIMEOUT, Slot, timed_out
-from actors.runtime import lifecycle
+from actors.runtime import host, lifecycle
 from actors.runtime.stages import Pending
 from actors.turns import current_turn, make_item, refuse_cycle
 from actors.validation import check_seconds
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from actors.mailbox import Mailbox
     from actors.messages import Envelope
     from actors.place import Place
-    from actors.runtime.scheduler import Scheduler
     from actors.turns import Turn
 
 DEFERRED: Any = object()
@@ -107,8 +106,8 @@ async def send(place: Place, message: object) -> None:
             turn.end_wait(room)
 
 
-async def call(place: Place, message: Any, timeout: float | None) -> Any:
-    """``Ref.call`` where the caller does not run the turn itself, or not at once."""
+def begin(place: Place, message: Any, timeout: float | None, turn: Turn | None) -> Any:
+    """``Ref.call`` as far as it goes without waiting: the answer, or the slot it will arrive in."""
     scheduler = place.scheduler
     if timeout is not CALL_TIMEOUT and timeout is not None:
         check_timeout(timeout)
@@ -122,10 +121,6 @@ async def call(place: Place, message: Any, timeout: float | None) -> Any:
             "call() takes a Call, whose class names its reply type: class Withdraw(Call[int]). "
             f"Other messages are for cast() and send(). Got: {message!r}"
         )
-    if scheduler.budget <= 0:
-        await trio.lowlevel.checkpoint()
-        scheduler.renew_budget()
-    turn = current_turn.get()
     now = trio.current_time()
     deadline = None if timeout is None else now + timeout
     inherited = False
@@ -134,33 +129,52 @@ async def call(place: Place, message: Any, timeout: float | None) -> Any:
             deadline, inherited = turn.deadline, True
     if deadline is not None and deadline <= now:
         raise timed_out(place, message, timeout, inherited=inherited)
-    if place.idle and place.fast and scheduler.budget > 0:
-        route = place.routes[type(message)]
-        if route.kind == PLAIN:
-            place.item = sent(place, message)
-            scheduler.deadline = inf if deadline is None else deadline
-            try:
-                result = scheduler.caller_turn(place, route, message)
-            finally:
-                scheduler.deadline = None
-            if type(result) is not Slot:
-                return result
+    route = place.routes[type(message)]
+    if place.idle and place.fast and scheduler.budget > 0 and route.kind == PLAIN:
+        place.item = sent(place, message)
+        scheduler.deadline = inf if deadline is None else deadline
+        try:
+            result = scheduler.caller_turn(place, route, message)
+        finally:
+            scheduler.deadline = None
+        if type(result) is Slot:
             result.timeout, result.inherited = timeout, inherited
-            return await answer(scheduler, result, turn)
-    elif is_closed(place):
+            if turn is not None:
+                turn.begin_wait(result)
+        return result
+    if is_closed(place):
         raise gone(place, message)
     slot = Slot(message, place, timeout, deadline, inherited=inherited)
-    return await answer(scheduler, slot, turn, sent(place, message, slot))
-
-
-async def answer(scheduler: Scheduler, slot: Slot, turn: Turn | None, item: Any = None) -> Any:
-    """Wait for the answer to a call: queue ``item`` first, unless its turn is over already."""
+    item = sent(place, message, slot)
     if turn is not None:
         turn.begin_wait(slot)
+    if place.idle and place.fast and route.kind == TASK:
+        place.idle = False
+        host.begin_turn(place, item, slot, route)
+    else:
+        enqueue(place, item)
+    return slot
+
+
+def enqueue(place: Place, item: Any) -> None:
+    """Queue a call; where there is no room it waits for room, which is part of its wait."""
+    mailbox = place.open_mailbox()
+    if mailbox.full:
+        mailbox.wait_for_room(item, None)
+    else:
+        mailbox.append(item)
+    if place.idle:
+        # The dispatcher is not woken here: who waits for an answer serves the place itself.
+        place.idle = False
+        place.scheduler.ready.append(place)
+
+
+async def answer(slot: Slot, turn: Turn | None) -> Any:
+    """Wait for the answer. Not a checkpoint if it is there already."""
     try:
-        if item is not None:
-            enqueue(scheduler, slot, item)
-        scheduler.help(slot)
+        scheduler = slot.place.scheduler
+        if scheduler.ready:
+            scheduler.help(slot)
         if not slot.done:
             if slot.deadline is not None:
                 slot.timer = scheduler.timers.at(slot.deadline, slot.expire)
@@ -170,25 +184,6 @@ async def answer(scheduler: Scheduler, slot: Slot, turn: Turn | None, item: Any 
         if turn is not None:
             turn.end_wait(slot)
     return slot.result()
-
-
-def enqueue(scheduler: Scheduler, slot: Slot, item: Any) -> None:
-    """Queue a call, or hand it straight to the task of an idle actor that needs it."""
-    place = slot.holder
-    assert place is not None
-    if place.idle and place.fast and place.routes[type(slot.message)].kind == TASK:
-        place.idle = False
-        scheduler.begin(place, item)
-        return
-    mailbox = place.open_mailbox()
-    if mailbox.full:
-        # To wait for room is part of waiting for the answer.
-        mailbox.wait_for_room(item, None)
-    else:
-        mailbox.append(item)
-    if place.idle:
-        place.idle = False
-        scheduler.ready.append(place)
 
 
 def gone(place: Place, message: object) -> NoSuchActor:
@@ -226,11 +221,9 @@ def unhandled(place: Place, message: object) -> Unhandled:
 def forward(place: Place, envelope: Envelope) -> None:
     """``Ref.forward``: the message, its reply slot and the wait for it go on to ``place``."""
     slot, origin = envelope.origin
+    if slot is not None and slot.done:
+        return
     item = (envelope.message, slot, *origin)
-    if slot is not None:
-        if slot.done:
-            return
-        slot.taken = True
     if is_closed(place):
         place.scheduler.refuse(place, item)
         return
@@ -238,6 +231,7 @@ def forward(place: Place, envelope: Envelope) -> None:
     if mailbox.full:
         raise full(place, envelope.message, mailbox)
     if slot is not None:
+        slot.taken = True
         slot.holder = slot.place = place
         caller: Place | None = origin[0]
         if caller is not None and caller.turn is not None and slot in (caller.turn.waits or ()):

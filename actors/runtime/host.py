@@ -69,10 +69,10 @@ class Host:
     async def park(self) -> None:
         """Wait for something to do."""
         self.parked = True
-        await trio.lowlevel.wait_task_rescheduled(self.unpark)
+        await trio.lowlevel.wait_task_rescheduled(self._unpark)
 
-    def unpark(self, _: object) -> Abort:
-        """The parked task is cancelled."""
+    def _unpark(self, _: object) -> Abort:
+        # At once, not when the task runs again: nobody may wake it a second time.
         self.parked = False
         return Abort.SUCCEEDED
 
@@ -182,8 +182,7 @@ async def _main(host: Host) -> None:
         while not host.finishing and not host.cancelled:
             turn, host.job = host.job, None
             if turn is None:
-                host.parked = True
-                await trio.lowlevel.wait_task_rescheduled(host.unpark)
+                await host.park()
             elif place.state == "starting":
                 await _start(place, host)
             else:
@@ -278,7 +277,7 @@ async def _serve(place: Place, turn: Turn) -> None:
                 scheduler.failed(place, error, turn.slot)
         if turn.started is not None:
             scheduler.turn_over(place, turn.item, turn.started, error)
-        following = _next(place, turns) if error is None else None
+        following = _next(place, turns) if error is None and place.mailbox else None
         if following is None:
             scheduler.turn_ended(place)
             return

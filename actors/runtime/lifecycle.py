@@ -23,7 +23,7 @@ from actors.telemetry import ActorStarted, ActorStopped, ActorUnresponsive
 
 if TYPE_CHECKING:
     from actors.exits import Exit
-    from actors.place import Place
+    from actors.place import Place, State
 
 CRASH_GRACE = 5.0
 """Seconds ``on_stop`` has after a crash."""
@@ -145,9 +145,11 @@ def start_failed(place: Place, error: BaseException) -> StartFailed:
     place.exit = place.ending if isinstance(place.ending, Killed) else Crashed(failure)
     release(place, place.exit)
     place.state = "stopping"
+    _settle_late(place)
+    watchers, place.watchers = place.watchers, None
     stops, place.stops = place.stops, None
-    for pending in stops or ():
-        pending.resolve(place.exit)
+    for waiting in (*(watchers or ()), *(stops or ())):
+        waiting.resolve(place.exit)
     if starting is not None:
         starting.resolve(failure)
     return failure
@@ -191,7 +193,10 @@ def end(place: Place, exit: Exit) -> None:
         place.ending = exit
         place.fast = False
     if place.state == "starting":
-        kill(place)
+        if place.stage is not None:
+            place.actor._hurry()
+        else:
+            kill(place)
     elif place.state == "up":
         if place.busy:
             if place.stage is not None:
@@ -207,7 +212,7 @@ def crash(place: Place, error: BaseException, item: Any) -> None:
     if place.ending is None or is_orderly(place.ending):
         place.ending = exit
     mailbox = place.mailbox
-    if mailbox is not None and mailbox.stash and mailbox.stash[-1] is place.stashed:
+    if mailbox is not None and mailbox.stash and mailbox.stash[-1] is item:
         # The message that crashed its actor is not delivered again, even if it was set aside.
         mailbox.stash.pop()
     if place.turn is not None:
@@ -242,6 +247,10 @@ def unresponsive(place: Place, incarnation: int) -> None:
     stops, place.stops = place.stops, None
     for pending in stops or ():
         pending.resolve(Killed())
+    starting, place.starting = place.starting, None
+    if starting is not None:
+        text = f"{place.path} did not start in time, and does not yield to its cancellation."
+        starting.resolve(StartFailed(text, ref=place.ref))
 
 
 def conclude(place: Place) -> None:
@@ -294,6 +303,7 @@ def close(place: Place) -> None:
     place.exit = exit
     incarnation = place.incarnation
     release(place, exit)
+    _settle_late(place)
     telemetry = place.scheduler.telemetry
     if ActorStopped in telemetry.active:
         telemetry.emit(ActorStopped(place.ref, incarnation, exit))
@@ -340,15 +350,30 @@ def release(place: Place, exit: Exit) -> None:
 # -- what becomes of the place
 
 
-def settle(place: Place, state: Any) -> None:
-    """Nobody lives here any more: ``stopped`` (the spec is kept) or ``gone``. The queue fails."""
-    place.state = state
-    registry = place.scheduler.system.registry
+def settle(place: Place, state: State) -> None:
+    """Nobody lives here any more: ``restarting``, ``stopped`` (the spec is kept) or ``gone``. The
+    queue fails unless somebody is to come. Whoever does not yield to its cancellation lives here
+    still; then it is so once it has ended."""
+    if place.running:
+        place.fate = state
+    else:
+        place.state = state
+    if state == "restarting":
+        return
+    system = place.scheduler.system
     if place.name is not None:
-        registry.release(place.name, place)
+        system.registry.release(place.name, place)
+    system.groups.forget(place)
     mailbox, place.mailbox = place.mailbox, None
     if mailbox is not None:
         mailbox.drain(lambda item: place.scheduler.refuse(place, item))
+
+
+def _settle_late(place: Place) -> None:
+    """Somebody who did not yield has ended after all."""
+    fate, place.fate = place.fate, None
+    if fate is not None:
+        settle(place, fate)
 
 
 def awaken(place: Place) -> Pending | BaseException | None:

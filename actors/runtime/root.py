@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -25,7 +26,13 @@ class Temporary:
     args: tuple[Any, ...] = ()
     start_timeout: float = 30.0
     mailbox: float = 10_000
-    shutdown: float = 5.0
+    shutdown: float = attrs.field()
+
+    @shutdown.default
+    def _shutdown(self) -> float:
+        """Whoever has children waits for them: they have bounds of their own."""
+        cls = getattr(self.factory, "func", self.factory)
+        return inf if getattr(cls, "supervises", False) is True else 5.0
 
 
 class Root:

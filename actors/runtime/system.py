@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, overload, r
 import trio
 
 from actors.actor import Actor
-from actors.exits import StartFailed
+from actors.exits import Shutdown, StartFailed
 from actors.place import Place
 from actors.registry import Groups, Registry
 from actors.runtime import calls, lifecycle
@@ -77,6 +77,7 @@ class System:
         """What floors above keep here, by their own key."""
         self.context = contextvars.Context()
         self.scheduler = Scheduler(self)
+        self.telemetry.changed = self.scheduler.renew_budget
         self._prefix = f"{self.random.getrandbits(32):08x}"
         self._watchdog = watchdog
         self._body: trio.CancelScope | None = None
@@ -171,7 +172,7 @@ class System:
             failure: BaseException | None = await starting.wait()
         except trio.Cancelled:
             starting.then(lambda _: self.root.remove(place))
-            lifecycle.kill(place)
+            lifecycle.end(place, Shutdown())
             raise
         finally:
             if turn is not None:

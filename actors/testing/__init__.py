@@ -10,14 +10,14 @@ at its end:
 ...     await account.call(Withdraw(3))
 ...     assert (await probe.expect(BalanceChanged)).balance == 7
 
-==========================  ======================================================================
-``system``                  fixture: a system, open while the test runs
-``virtual_clock``           fixture: its :class:`VirtualClock`
-``system.probe()``          an actor that records what it is sent, see :class:`Probe`
-:func:`dead_letters`        a list of what nobody handles
-:func:`leftovers`           what a closed system still has; :func:`no_leaks` around a whole block
+===========================  ======================================================================
+``system``                   fixture: a system, open while the test runs
+``virtual_clock``            fixture: its :class:`VirtualClock`
+``system.probe()``           an actor that records what it is sent, see :class:`Probe`
+:func:`dead_letters`         a list of what nobody handles
+:func:`leftovers`            what a closed system still has; :func:`no_leaks` around a whole block
 ``@pytest.mark.understudy``  runs a coroutine test that needs none of the fixtures
-==========================  ======================================================================
+===========================  ======================================================================
 
 Without pytest: ``VirtualClock().run(main)``.
 """

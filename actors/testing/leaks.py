@@ -13,7 +13,7 @@ from trio.testing import wait_all_tasks_blocked
 from actors.place import Place
 from actors.replies import Slot
 from actors.runtime.host import Host
-from actors.timers import Timer
+from actors.timers import Timer, Timers
 from actors.turns import Turn
 
 if TYPE_CHECKING:
@@ -46,16 +46,22 @@ def _descendants(task: trio.lowlevel.Task) -> Iterator[trio.lowlevel.Task]:
 def leftovers(system: System) -> list[str]:
     """What a closed system still has, in words; empty if it has left nothing.
 
-    Places, names, timers, and places waiting for a turn. Not a checkpoint.
+    Places, names, timers (by the function they call), and places waiting for a turn. Not a
+    checkpoint.
     """
     scheduler = system.scheduler
     found = [f"place {place.path} is {place.state}" for place in system.root.places]
     found += [f"name {name!r} is taken" for name in system.registry]
-    if scheduler.timers:
-        found.append(f"{len(scheduler.timers)} timers are running")
+    found += [f"timer {name} is running" for name in _running(scheduler.timers)]
     if any(place.running for place in scheduler.ready):
         found.append(f"{len(scheduler.ready)} places wait for a turn")
     return found
+
+
+def _running(timers: Timers) -> Iterator[str]:
+    for _, _, timer in sorted(timers._heap):
+        if timer.fire is not None:
+            yield getattr(timer.fire, "__qualname__", repr(timer.fire))
 
 
 @asynccontextmanager

@@ -287,9 +287,11 @@ async def test_leftovers_names_what_an_open_system_has(system: System) -> None:
         f"place {ref.path} is up",
         f"place {probe.ref.path} is up",
         "name 'doubler' is taken",
-        "1 timers are running",
+        "timer ActorTimer._fire is running",
     ]
     timer.cancel()
+    ref.cast(Note("waits for its turn"))
+    assert leftovers(system)[3:] == ["1 places wait for a turn"]
 
 
 async def test_no_leaks_names_a_task_that_is_left() -> None:

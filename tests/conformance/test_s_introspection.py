@@ -9,7 +9,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from actors import Actor, Call, CallTimeout, NoSuchActor, Ref, System, handles
+from actors import Actor, Call, CallCycle, CallTimeout, NoSuchActor, Ref, System, handles
 from actors.introspection import (
     get_state,
     last_messages,
@@ -384,8 +384,6 @@ class Curious(Recorder):
 async def test_S1_one_actor_may_look_into_another_but_not_wait_for_itself(
     system: System,
 ) -> None:
-    from actors import CallCycle
-
     curious, account = await system.start(Curious), await system.start(Account, 10)
     assert await curious.call(Peek(account)) == {"balance": 10, "owner": "alice"}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -15,13 +14,14 @@ from actors import (
     Crashed,
     Down,
     Exit,
-    Killed,
     Later,
+    Monitor,
     NoSuchActor,
     Normal,
     Ref,
     StartFailed,
     System,
+    handles,
 )
 from supervisors import Child
 from tests.conformance.recorders import (
@@ -32,44 +32,51 @@ from tests.conformance.recorders import (
     Log,
     Note,
     Recorder,
-    Run,
     defers,
     end,
+    naps,
     outcome,
-    raises,
 )
 
 pytestmark = pytest.mark.usefixtures("both_ways")
 
 
+class Watcher(Recorder):
+    """Keeps the Downs it gets."""
+
+    @handles
+    def down(self, message: Down) -> None:
+        self.log.append(message)
+
+
+def watches(ref: Ref[Any]) -> Do:
+    return Do(lambda self: self.monitor(ref))
+
+
 @pytest.mark.parametrize("exit", EXITS)
-async def test_U1_the_end_of_another_is_news_and_no_end(system: System, exit: Exit) -> None:
-    """There are no links: what ends together stands under one supervisor."""
+async def test_U1_the_end_of_another_is_news_and_not_ones_own(system: System, exit: Exit) -> None:
+    """There are no links: what is to end together stands under one supervisor."""
     log: Log = []
-    ref = await system.start(Recorder)
-
-    def collect(self: Any) -> None:
-        self.monitor(ref)
-
-    watcher = await system.start(Recorder, log)
-    await watcher.call(Do(collect))
+    ref, watcher = await system.start(Recorder), await system.start(Watcher, log)
+    await watcher.call(watches(ref))
     await end(ref, exit)
     assert await watcher.call(Ask("alive")) == "alive"
     assert watcher.incarnation == 1
+    assert log == [Down(ref, 1, exit)]
 
 
 @pytest.mark.parametrize(
-    ("restart", "returns"), [("permanent", True), ("transient", False), ("temporary", False)]
+    ("restart", "state"), [("permanent", "up"), ("transient", "stopped"), ("temporary", "gone")]
 )
 async def test_U1_a_stop_from_outside_is_the_actors_own_end(
-    system: System, restart: Any, returns: bool
+    system: System, restart: Any, state: str
 ) -> None:
     """K16: ``ref.stop(Normal())`` does stop it; a permanent child comes back."""
     ref = await system.start(Child(Recorder, restart=restart))
     assert await ref.stop(Normal())
     await wait_all_tasks_blocked()
-    assert ref.alive == returns
-    assert ref.incarnation == (2 if returns else 1)
+    assert ref.state == ("gone" if state == "stopped" else state)
+    assert ref.incarnation == (2 if state == "up" else 1)
 
 
 @pytest.mark.parametrize("exit", EXITS)
@@ -114,33 +121,177 @@ async def test_U4_of_one_that_never_was_it_says_so(system: System) -> None:
 
 
 @pytest.mark.parametrize("exit", EXITS)
-@pytest.mark.parametrize("to", ["probe", "self"])
-async def test_U6_a_down_has_ref_incarnation_and_exit(
-    system: System, exit: Exit, to: str
+@pytest.mark.parametrize("by", ["self.monitor", "ref.monitor"])
+async def test_U6_exactly_one_down_with_ref_incarnation_and_exit(
+    system: System, exit: Exit, by: str
 ) -> None:
     log: Log = []
-    probe = system.probe()
-
-    class Watcher(Recorder):
-        pass
-
-    ref = await system.start(Child(Recorder, restart="permanent"))
-    if to == "probe":
-        ref.monitor(probe.ref)
-        await end(ref, exit)
-        assert await probe.expect(Down) == Down(ref, 1, exit)
-        await probe.expect_nothing(within=10)
-        assert ref.incarnation == 2
+    ref, watcher = await system.start(Child(Recorder)), await system.start(Watcher, log)
+    if by == "self.monitor":
+        await watcher.call(watches(ref))
     else:
-        from actors import handles
+        ref.monitor(watcher)
+    await end(ref, exit)
+    await wait_all_tasks_blocked()
+    assert log == [Down(ref, 1, exit)]
+    assert ref.incarnation == 2
+    await end(ref, exit)
+    await trio.sleep(10)
+    assert log == [Down(ref, 1, exit)]
 
-        class Keeps(Recorder):
-            @handles
-            def down(self, message: Down) -> None:
-                self.log.append(message)
 
-        watcher = await system.start(Keeps, log)
-        await watcher.call(Do(lambda self: self.monitor(ref)))
-        await end(ref, exit)
-        await trio.sleep(10)
-        assert log == [Down(ref, 1, exit)]
+async def test_U6_each_monitor_has_its_own(system: System) -> None:
+    log: Log = []
+    ref, watcher = await system.start(Recorder), await system.start(Watcher, log)
+    monitors: list[Monitor] = [ref.monitor(watcher) for _ in range(3)]
+    monitors[1].cancel()
+    monitors[1].cancel()
+    await ref.stop()
+    await wait_all_tasks_blocked()
+    assert log == [Down(ref, 1, Normal())] * 2
+
+
+async def test_U6_cancelling_takes_back_a_down_that_is_queued(system: System) -> None:
+    """K14, where OTP needs ``flush``."""
+    log: Log = []
+    ref, watcher = await system.start(Recorder), await system.start(Watcher, log)
+    watcher.cast(naps(1))
+    await wait_all_tasks_blocked()
+    monitor = ref.monitor(watcher)
+    await ref.stop()
+    watcher.cast(Note("behind the Down"))
+    monitor.cancel()
+    await watcher.call(Ask())
+    assert log == ["behind the Down"]
+
+
+async def test_U7_a_reply_slot_is_closed_by_its_first_reply(system: System) -> None:
+    """A reply slot is what an alias is for; there are no others."""
+    ref = await system.start(Recorder)
+    laters: list[Later[str]] = []
+    results: Log = []
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(outcome, ref, defers(laters), results)
+        await wait_all_tasks_blocked()
+        [later] = laters
+        assert not later.done
+        later.reply("first")
+        later.reply("second")
+        later.fail(NoSuchActor("third"))
+    assert results == ["first"]
+    assert later.done
+    later.reply("fourth")
+    await wait_all_tasks_blocked()
+    assert results == ["first"]
+
+
+async def test_U7_and_by_its_deadline(system: System) -> None:
+    ref = await system.start(Recorder)
+    laters: list[Later[str]] = []
+    with pytest.raises(CallTimeout):
+        await ref.call(defers(laters), timeout=1)
+    assert laters[0].done
+    laters[0].reply("late")
+    assert await ref.call(Ask("another")) == "another"
+
+
+class Alarm(Recorder):
+    """Sets timers, and notes when it hears them."""
+
+    timer: ActorTimer | None = None
+
+    @handles
+    def heard(self, message: str) -> None:
+        self.log.append((message, trio.current_time()))
+
+    def set(self, seconds: float) -> None:
+        self.timer = self.after(seconds, "ring")
+
+
+async def test_U8_a_message_after_a_while_comes_once(system: System) -> None:
+    log: Log = []
+    ref = await system.start(Alarm, log)
+    await trio.sleep(1)
+    await ref.call(Do(lambda self: self.set(2.5)))
+    await trio.sleep(2.4)
+    assert log == []
+    await trio.sleep(100)
+    assert log == [("ring", 3.5)]
+
+
+async def test_U8_at_a_moment(system: System) -> None:
+    """An absolute time is a difference on trio's clock."""
+    log: Log = []
+    ref = await system.start(Alarm, log)
+    await trio.sleep(1)
+    await ref.call(Do(lambda self: self.set(4.0 - trio.current_time())))
+    await trio.sleep(100)
+    assert log == [("ring", 4.0)]
+
+
+async def test_U8_what_remains_can_be_read_and_is_returned_by_cancel(system: System) -> None:
+    log: Log = []
+    ref = await system.start(Alarm, log)
+    await ref.call(Do(lambda self: self.set(5.0)))
+    await trio.sleep(2)
+    assert await ref.call(Do(lambda self: self.timer.remaining)) == 3.0
+    assert await ref.call(Do(lambda self: self.timer.cancel())) == 3.0
+    assert await ref.call(Do(lambda self: self.timer.remaining)) is None
+    assert await ref.call(Do(lambda self: self.timer.cancel())) is None
+    await trio.sleep(100)
+    assert log == []
+    await ref.call(Do(lambda self: self.set(1.0)))
+    await trio.sleep(1)
+    await wait_all_tasks_blocked()
+    assert await ref.call(Do(lambda self: self.timer.cancel())) is None
+    assert log == [("ring", 103.0)]
+
+
+async def test_U8_cancelling_takes_back_a_message_that_is_queued(system: System) -> None:
+    log: Log = []
+    ref = await system.start(Alarm, log)
+
+    def set_and_cancel(self: Alarm) -> None:
+        assert self.timer is not None
+        self.log.append(self.timer.cancel())
+
+    await ref.call(Do(lambda self: self.set(1.0)))
+    ref.cast(naps(2))
+    ref.cast(Do(set_and_cancel))
+    await trio.sleep(100)
+    assert log == [None]
+
+
+async def test_U8_timers_die_with_the_incarnation(system: System) -> None:
+    """K18."""
+    log: Log = []
+    ref = await system.start(Child(Alarm, log))
+    before = len(system.scheduler.timers)
+    await ref.call(Do(lambda self: (self.set(5.0), self.every(1.0, "tick"), None)[-1]))
+    await end(ref, EXITS[-1])
+    await ref.call(Ask())
+    assert ref.incarnation == 2
+    assert len(system.scheduler.timers) == before
+    await trio.sleep(100)
+    assert log == []
+
+
+@pytest.mark.parametrize("wrong", [-1, float("nan"), "1", None, True])
+async def test_U8_what_is_no_duration_is_refused(system: System, wrong: Any) -> None:
+    ref = await system.start(Alarm)
+
+    def try_it(self: Alarm) -> None:
+        with pytest.raises((TypeError, ValueError), match="seconds"):
+            self.set(wrong)
+
+    await ref.call(Do(try_it))
+    assert ref.alive
+
+
+async def test_U9_name_and_id_are_the_label(system: System) -> None:
+    """Given at the start; without a name it is None."""
+    plain = await system.start(Recorder)
+    named = await system.start(Recorder, name="ledger")
+    child = await system.start(Child(Recorder, id="billing"))
+    assert (plain.name, named.name, child.name) == (None, "ledger", None)
+    assert (named.path, child.path) == ("/ledger", "/supervised/billing")

@@ -1,0 +1,133 @@
+"""The command line: ``python -m examples.order_saga [ORDERS.csv]``."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import trio
+from cyclopts import App, CycloptsError, Parameter
+from cyclopts.validators import Number
+from rich.console import Console
+from rich.live import Live
+
+from actors import ActorError
+from examples.order_saga.balance import balance
+from examples.order_saga.day import Day
+from examples.order_saga.orders import NotOrders, read_orders
+from examples.order_saga.report import report
+from examples.order_saga.settings import Settings
+from examples.order_saga.view import LiveView, PlainView
+
+ORDERS = Path(__file__).with_name("orders.csv")
+RIGHT, WRONG, UNUSABLE, INTERRUPTED = 0, 1, 2, 130
+"""The exit codes."""
+WATCHABLE = 0.02
+"""Seconds a component works on a message when somebody watches."""
+
+app = App(name="python -m examples.order_saga", version_flags=[])
+defaults = Settings()
+
+
+@app.default
+def order_saga(
+    orders: Annotated[Path, Parameter(show_default=False)] = ORDERS,
+    /,
+    *,
+    seed: int = defaults.seed,
+    crash_rate: Annotated[float, Parameter(validator=Number(gte=0, lte=0.9))] = defaults.crash_rate,
+    refusal_rate: Annotated[float, Parameter(validator=Number(gte=0, lte=1))] = defaults.refusal_rate,
+    at_once: Annotated[int, Parameter(validator=Number(gte=1))] = defaults.at_once,
+    delay: Annotated[float | None, Parameter(validator=Number(gte=0, lte=10))] = None,
+    plain: bool = False,
+    log: Path | None = None,
+) -> int:
+    """Take orders through payments, inventory and shipping, under supervision.
+
+    Actors crash, answers get lost, steps are refused; what cannot be completed is undone. Exit code
+    0: every order is complete or undone, and money, stock and parcels add up. 1: they do not.
+    2: the file cannot be used. 130: closed by Ctrl-C, everything begun brought to an end.
+
+    Parameters
+    ----------
+    orders
+        A CSV file, one order a line; unless given, the one that comes with this program. Malformed
+        rows are reported, the others are run.
+    seed
+        The same seed gives the same trouble, and the same day.
+    crash_rate
+        Share of messages on which a component crashes, or its answer gets lost.
+    refusal_rate
+        Share of steps that are answered with no.
+    at_once
+        Orders under way at a time.
+    delay
+        Seconds a component works on a message: 0.02 when you watch, else 0.
+    plain
+        Print lines also to a terminal.
+    log
+        Write the crash reports to this file.
+    """
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=120)
+    live = console.is_terminal and not console.is_dumb_terminal and not plain
+    settings = Settings(
+        seed, crash_rate, refusal_rate, at_once, WATCHABLE if delay is None and live else delay or 0
+    )
+    try:
+        reading = read_orders(orders)
+        write_log(log)
+    except (NotOrders, OSError) as error:
+        print(f"order_saga: {error}", file=sys.stderr)
+        return UNUSABLE
+    console.print(
+        f"{orders.name}: {reading.rows:,} rows, {len(reading.orders):,} orders, "
+        f"{len(reading.malformed):,} malformed; seed {seed}",
+        markup=False,
+    )
+    day = Day(reading, settings)
+    try:
+        trio.run(run_live if live else run_plain, day, console)
+    except KeyboardInterrupt:
+        day.book.closed = True
+    except ActorError as error:
+        print(f"order_saga: the shop gave up: {error}", file=sys.stderr)
+    checks = balance(day)
+    report(console, day, checks)
+    if not all(check.right for check in checks):
+        return WRONG
+    return INTERRUPTED if day.book.closed else RIGHT
+
+
+async def run_live(day: Day, console: Console) -> None:
+    """Watch the day on the whole screen."""
+    with Live(console=console, screen=True, auto_refresh=False) as live:
+        await day.run(LiveView(live))
+
+
+async def run_plain(day: Day, console: Console) -> None:
+    """Print a line now and then."""
+    await day.run(PlainView(console))
+
+
+def write_log(path: Path | None) -> None:
+    """Crash reports go to a file, or nowhere: there are many, and they are on purpose."""
+    handler = logging.FileHandler(path, "w", "utf-8") if path else logging.NullHandler()
+    for name in ("actors", "supervisors"):
+        logging.getLogger(name).addHandler(handler)
+        logging.getLogger(name).propagate = False
+
+
+def main(tokens: list[str] | None = None) -> int:
+    """The exit code."""
+    try:
+        return int(app(tokens, exit_on_error=False, result_action="return_value") or 0)
+    except CycloptsError:
+        return UNUSABLE
+
+
+if __name__ == "__main__":
+    sys.exit(main())
