@@ -54,14 +54,19 @@ class Actor:
     on_start_kind: ClassVar[int] = NONE
     on_ready_kind: ClassVar[int] = NONE
     on_stop_kind: ClassVar[int] = NONE
-    attended: ClassVar[bool] = False
-    """Whether the scheduler looks at the actor after every turn, not only on request."""
+    has_states: ClassVar[bool] = False
+    """Whether ``@handles(state=...)`` means something."""
     middleware: Sequence[Middleware] = ()
     """What stands around every handler, outermost first."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         cls.routes = route_tables(cls)
+        if len(cls.routes) > 1 and not cls.has_states:
+            raise TypeError(
+                f"{cls.__qualname__} has handlers for states, which only a StateMachine has. "
+                f"Got: {', '.join(repr(each) for each in cls.routes if each is not None)}"
+            )
         cls.on_start_kind = callback_kind(cls, "on_start", Actor)
         cls.on_ready_kind = callback_kind(cls, "on_ready", Actor)
         cls.on_stop_kind = callback_kind(cls, "on_stop", Actor)
@@ -245,12 +250,18 @@ class Actor:
         """Set the current message aside, its caller still waiting; ``unstash()`` brings it back.
 
         What the handler returns is dropped. Raises MailboxFull when as many are set aside as the
-        mailbox may hold.
+        mailbox may hold. Twice in one turn is once.
         """
         place = self._home
-        slot = place.reply_slot()
         turn = place.turn
-        item = identified(turn.item if turn is not None else place.item, place.scheduler.next_id)
+        handled = turn.item if turn is not None else place.item
+        if handled is None:
+            raise RuntimeError("stash() sets aside the message being handled; there is none.")
+        aside = place.open_mailbox().stash
+        if aside and aside[-1] is handled:
+            return
+        slot = place.reply_slot()
+        item = identified(handled, place.scheduler.next_id)
         message = item[MESSAGE]
         item = (message, slot, *item[SENDER:6])
         # What is being handled is the very item set aside: see lifecycle.crash.

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from actors.runtime.scheduler import Scheduler
     from actors.runtime.stages import Pending, Stage
     from actors.schedule import ActorTimer, IdleTimer
+    from actors.timers import Timer
     from actors.turns import Turn
 
 State: TypeAlias = Literal["starting", "up", "stopping", "restarting", "stopped", "gone"]
@@ -82,6 +83,7 @@ class Place:
         "middleware",
         "monitors",
         "name",
+        "overdue",
         "owner",
         "parent",
         "ready_due",
@@ -154,6 +156,8 @@ class Place:
         """What this incarnation watches."""
         self.actor_timers: set[ActorTimer] | None = None
         self.idle_timer: IdleTimer | None = None
+        self.overdue: Timer | None = None
+        """Reports an incarnation that does not yield to its cancellation."""
         self.starting: Pending | None = None
         """The start under way, if it could not be done at once."""
         self.stops: list[Pending] | None = None

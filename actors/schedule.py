@@ -70,8 +70,11 @@ class ActorTimer:
         if self._period is None:
             self._timer = None
         else:
-            # From the moment it was due, not from now, so that a late tick delays no other.
-            when = max(self._timer.when + self._period, trio.current_time())
+            # From the moment it was due, not from now: a late tick delays no other, and those
+            # missed meanwhile are not made up for.
+            due = self._timer.when
+            missed = (trio.current_time() - due) // self._period
+            when = due + (missed + 1) * self._period
             self._timer = self._place.scheduler.timers.at(when, self._fire)
         if not self._queued:
             self._queued = True

@@ -147,6 +147,8 @@ class StateMachine(Actor):
     known_states: ClassVar[tuple[str, ...]] = ()
     """All states, collected when the class is created."""
 
+    has_states: ClassVar[bool] = True
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         cls.enters = _enter_table(cls)

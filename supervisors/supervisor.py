@@ -255,7 +255,7 @@ class Supervisor(Supervising):
         if place.state == "restarting" or entry.retry is not None:
             raise ChildRestarting(f"{place.path} is being restarted.", place.id, place.ref)
         if place.state != "stopped":
-            raise ChildRunning(f"{place.path} is {place.state}.", place.id, place.ref)
+            raise ChildRunning(f"{place.path} is {place.status}.", place.id, place.ref)
 
     @handles
     def _replace_child(self, message: ReplaceChild) -> None:

@@ -202,6 +202,8 @@ class Supervising(Actor):
 
     def _after_exit(self, entry: Entry, exit: Exit) -> Steps:
         decision = verdict(entry.spec.restart, exit)
+        if decision == "restart" and self._place.scheduler.system.aborted:
+            decision = "keep"
         reports.child_exited(self._place, entry, exit, decision)
         if decision == "restart":
             yield from self._restart(entry, exit)

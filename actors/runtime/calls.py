@@ -148,7 +148,7 @@ def begin(place: Place, message: Any, timeout: float | None, turn: Turn | None) 
     item = sent(place, message, slot)
     if turn is not None:
         turn.begin_wait(slot)
-    if place.idle and place.fast and route.kind == TASK:
+    if place.idle and place.fast and route.kind == TASK and not scheduler.telemetry.turns:
         place.idle = False
         host.begin_turn(place, item, slot, route)
     else:

@@ -215,9 +215,11 @@ async def _start(place: Place, host: Host) -> None:
     """``on_start``, within its time."""
     timeout = place.spec.start_timeout
 
+    incarnation = place.incarnation
+
     def too_slow() -> None:
         host.failure = trio.TooSlowError(f"on_start took longer than {timeout} s")
-        lifecycle.kill(place, place.incarnation)
+        lifecycle.kill(place, incarnation)
 
     timer = place.scheduler.timers.after(timeout, too_slow) if timeout < float("inf") else None
     current_turn.set(place.turn)
@@ -228,8 +230,9 @@ async def _start(place: Place, host: Host) -> None:
     except BaseException as error:
         host.failure = host.failure or error
         host.cancel()
-    if timer is not None:
-        timer.cancel()
+    finally:
+        if timer is not None:
+            timer.cancel()
     if not host.cancelled:
         if place.turn is not None:
             place.turn.ended = True
@@ -276,7 +279,7 @@ async def _serve(place: Place, turn: Turn) -> None:
             else:
                 scheduler.failed(place, error, turn.slot)
         if turn.started is not None:
-            scheduler.turn_over(place, turn.item, turn.started, error)
+            scheduler.turn_over(place, message_of(turn.item), turn.started, error)
         following = _next(place, turns) if error is None and place.mailbox else None
         if following is None:
             scheduler.turn_ended(place)
@@ -295,7 +298,7 @@ def _next(place: Place, turns: int) -> Turn | None:
         or place.suspended
         or place.debug is not None
         or place.scheduler.telemetry.turns
-        or place.actor.attended
+       
         or place.actor._observes(place)
     ):
         return None

@@ -124,7 +124,7 @@ def up(place: Place) -> None:
     if cls.on_ready_kind != NONE:
         place.ready_due = True
         place.scheduler.schedule(place)
-    elif place.ending is not None or place.mailbox or place.control or cls.attended:
+    elif place.ending is not None or place.mailbox or place.control:
         place.scheduler.schedule(place)
     else:
         place.scheduler.go_on(place)
@@ -231,8 +231,11 @@ def kill(place: Place, incarnation: int | None = None) -> None:
     place.actor._kill_children()
     host.cancel(place)
     if place.host is not None or place.side or place.stage is not None:
-        number = place.incarnation
-        place.scheduler.timers.after(UNRESPONSIVE_AFTER, lambda: unresponsive(place, number))
+        if place.overdue is None:
+            number = place.incarnation
+            place.overdue = place.scheduler.timers.after(
+                UNRESPONSIVE_AFTER, lambda: unresponsive(place, number)
+            )
     if place.state == "up" and not place.busy:
         conclude(place)
 
@@ -327,6 +330,9 @@ def release(place: Place, exit: Exit) -> None:
             turn.slot.fail(calls.died(place, turn.slot.message, exit))
     for timer in tuple(place.actor_timers or ()):
         timer.cancel()
+    if place.overdue is not None:
+        place.overdue.cancel()
+        place.overdue = None
     if place.idle_timer is not None:
         place.idle_timer.cancel()
         place.idle_timer = None

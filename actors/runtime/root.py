@@ -26,10 +26,9 @@ class Temporary:
     args: tuple[Any, ...] = ()
     start_timeout: float = 30.0
     mailbox: float = 10_000
-    shutdown: float = attrs.field()
 
-    @shutdown.default
-    def _shutdown(self) -> float:
+    @property
+    def shutdown(self) -> float:
         """Whoever has children waits for them: they have bounds of their own."""
         cls = getattr(self.factory, "func", self.factory)
         return inf if getattr(cls, "supervises", False) is True else 5.0

@@ -56,6 +56,7 @@ class Scheduler:
         self.deadline: float | None = None
         """The deadline of a turn that its caller runs; None: CALL_TIMEOUT from now."""
         self.budget = CALLER_TURNS
+        self.telemetry.changed = self.renew_budget
         self.caller_turns = True
         """Whether callers may run turns; tests switch it off to show that nobody can tell."""
         self.failure: BaseException | None = None
@@ -369,7 +370,7 @@ class Scheduler:
     def turn_ended(self, place: Place) -> None:
         """A turn of the actor's own task is over; called in that task."""
         place.turn = None
-        if place.control or place.ending is not None or place.suspended or place.actor.attended:
+        if place.control or place.ending is not None or place.suspended:
             place.look()
         elif place.mailbox:
             self.schedule(place)

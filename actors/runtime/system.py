@@ -179,6 +179,11 @@ class System:
                 turn.end_wait(starting)
         return failure
 
+    @property
+    def aborted(self) -> bool:
+        """The system is coming down: nothing is to be restarted."""
+        return self._failure is not None
+
     def abort(self, error: BaseException) -> None:
         """The system cannot go on: cancel its body and leave ``open_system`` as ``error``."""
         if self._failure is None:

@@ -633,7 +633,6 @@ async def test_K8_a_call_that_was_given_up_is_not_forwarded(system: System) -> N
     assert ref.alive and back.alive
 
 
-@pytest.mark.xfail(reason="forward() takes the reply slot before it finds the mailbox full")
 async def test_K8_a_handler_may_catch_that_it_cannot_forward_and_answer_itself(
     system: System, both_ways: str
 ) -> None:

@@ -497,5 +497,6 @@ async def test_C10_a_child_that_is_starting_is_waited_for(
         assert results == []
         with pytest.raises(ChildRunning):
             await supervisor.call(DeleteChild("a"))
-        assert results == [await child(supervisor, "a")]
+        ref = await child(supervisor, "a")
+    assert results == [ref]
     assert trio.current_time() == 2

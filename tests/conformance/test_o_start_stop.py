@@ -203,9 +203,7 @@ async def test_O8_an_actor_that_declined_has_no_name_when_start_returns(
 
 
 @pytest.mark.parametrize("what", [Recorder, Child(Recorder, name="table", restart="temporary")])
-async def test_O8_nor_has_one_that_was_stopped_when_stop_returns(
-    system: System, what: Any
-) -> None:
+async def test_O8_nor_has_one_that_was_stopped_when_stop_returns(system: System, what: Any) -> None:
     named = {} if isinstance(what, Child) else {"name": "table"}
     for _ in range(100):
         ref = await system.start(what, **named)
@@ -227,9 +225,7 @@ async def test_O9_a_second_start_under_a_name_is_told_who_has_it(
 
 
 @pytest.mark.parametrize("exit", EXITS)
-async def test_O11_a_monitor_of_what_was_started_tells_the_exit(
-    system: System, exit: Exit
-) -> None:
+async def test_O11_a_monitor_of_what_was_started_tells_the_exit(system: System, exit: Exit) -> None:
     probe = system.probe()
     ref = await system.start(Recorder)
     ref.monitor(probe.ref)

@@ -10,10 +10,10 @@ from typing import Any
 import attrs
 import pytest
 import trio
+import trio.testing
 from trio.testing import wait_all_tasks_blocked
 
 from actors import (
-    Actor,
     ActorDied,
     Call,
     CallCycle,
@@ -22,9 +22,8 @@ from actors import (
     Exit,
     Killed,
     Later,
-    NoSuchActor,
     Normal,
-    Ref,
+    NoSuchActor,
     Shutdown,
     System,
     handles,
@@ -37,7 +36,6 @@ from tests.conformance.recorders import (
     EXITS,
     Ask,
     Do,
-    Lively,
     Log,
     Note,
     Recorder,
@@ -421,6 +419,7 @@ async def test_P21_one_that_dies_is_the_failure_of_its_own_request(system: Syste
             nursery.start_soon(outcome, ref, naps(2, "done"), results, name)
         await trio.sleep(1)
         await refs["two"].stop(Killed())
+        await trio.testing.wait_all_tasks_blocked()
         assert [label for label, _ in results] == ["two"]
     by_label = dict(results)
     assert isinstance(by_label["two"], ActorDied)

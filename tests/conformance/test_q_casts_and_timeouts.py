@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-from typing import Any
 
 import attrs
 import pytest
@@ -15,11 +14,10 @@ from actors import (
     Actor,
     ActorDied,
     Call,
-    Crashed,
     Exit,
     Idle,
-    NoSuchActor,
     Normal,
+    NoSuchActor,
     Ref,
     Shutdown,
     System,
@@ -34,7 +32,6 @@ from tests.conformance.recorders import (
     EXITS,
     Ask,
     Do,
-    Lively,
     Log,
     Note,
     Recorder,

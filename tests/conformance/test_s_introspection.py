@@ -199,9 +199,7 @@ async def test_S5_a_suspended_actor_can_be_stopped(system: System) -> None:
 
 
 @pytest.mark.parametrize("times", [1, 2, 3])
-async def test_S6_suspending_or_resuming_twice_is_doing_it_once(
-    system: System, times: int
-) -> None:
+async def test_S6_suspending_or_resuming_twice_is_doing_it_once(system: System, times: int) -> None:
     log: Log = []
     ref = await system.start(Recorder, log)
     for _ in range(times):

@@ -15,8 +15,8 @@ from actors import (
     Crashed,
     Exit,
     Killed,
-    NoSuchActor,
     Normal,
+    NoSuchActor,
     Ref,
     Refusal,
     Shutdown,
@@ -224,9 +224,7 @@ async def test_V9_on_stop_runs_and_may_fail(system: System, exit: Exit) -> None:
 
 @pytest.mark.parametrize("message", [Do(raises(BOOM)), Run(raises(BOOM))])
 @pytest.mark.parametrize("verb", ["call", "cast"])
-async def test_V10_on_stop_is_told_of_a_crash(
-    system: System, message: Any, verb: str
-) -> None:
+async def test_V10_on_stop_is_told_of_a_crash(system: System, message: Any, verb: str) -> None:
     """K16: there is no ``on_failure``; ``on_stop`` runs on a crash too, with the exit."""
     log: Log = []
     ref = await system.start(Lively, log)
@@ -253,9 +251,7 @@ class No(Refusal):
 
 
 @pytest.mark.parametrize("kind", ["plain", "async"])
-async def test_V11_a_refusal_is_the_answer_and_the_actor_lives(
-    system: System, kind: str
-) -> None:
+async def test_V11_a_refusal_is_the_answer_and_the_actor_lives(system: System, kind: str) -> None:
     """K4: what is part of the conversation is a ``Refusal``, as in Pykka."""
     no = No("not now")
 
@@ -344,9 +340,7 @@ async def test_V13_an_exit_of_the_program_stops_every_actor(error: BaseException
 
 
 @pytest.mark.parametrize("kind", ["plain", "async"])
-async def test_V15_a_stop_of_its_own_does_not_wait_for_the_queue(
-    system: System, kind: str
-) -> None:
+async def test_V15_a_stop_of_its_own_does_not_wait_for_the_queue(system: System, kind: str) -> None:
     """K16: it ends the actor after the current turn. Who wants the queue handled first sends
     itself the message that stops it."""
 
@@ -417,9 +411,7 @@ async def test_V21_how_loud_what_is(system: System, caplog: pytest.LogCaptureFix
     caplog.set_level(logging.INFO)
 
     def levels() -> list[tuple[str, str, bool]]:
-        found = [
-            (each.name, each.levelname, each.exc_info is not None) for each in caplog.records
-        ]
+        found = [(each.name, each.levelname, each.exc_info is not None) for each in caplog.records]
         caplog.clear()
         return found
 

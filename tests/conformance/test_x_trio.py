@@ -18,7 +18,6 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from actors import (
     Actor,
-    ActorDied,
     CallCycle,
     Crashed,
     Exit,
@@ -387,7 +386,12 @@ async def raise_interrupt_slowly(_: object) -> None:
         Do(raise_interrupt),
         Run(raise_interrupt_slowly),
     ],
-    ids=["signal in a plain turn", "signal in a task", "raised in a plain turn", "raised in a task"],
+    ids=[
+        "signal in a plain turn",
+        "signal in a task",
+        "raised in a plain turn",
+        "raised in a task",
+    ],
 )
 @pytest.mark.parametrize("path", [("a",), ("middle", "b", "b1"), ("middle", "b", "b2")])
 async def test_X4_ctrl_c_deep_in_the_tree_stops_it_in_reverse(
