@@ -244,6 +244,7 @@ def unresponsive(place: Place, incarnation: int) -> None:
     """It did not yield to its cancellation: whoever waits for it waits no longer."""
     if not place.running or place.incarnation != incarnation:
         return
+    place.overdue = None
     reports.unresponsive(place)
     if ActorUnresponsive in place.scheduler.telemetry.active:
         place.scheduler.telemetry.emit(ActorUnresponsive(place.ref, incarnation))

@@ -872,7 +872,7 @@ async def test_K17_what_is_sent_to_a_child_that_was_stopped_but_does_not_yield_f
 async def two_of_a_group(system: System) -> tuple[Ref[Any], Ref[Any], Ref[Any]]:
     """A group whose second child has crashed, and whose first one does not yield for 10 s."""
     children = Child(Worker, name="stubborn", shutdown=1), Child(Worker, name="crashes")
-    top = await system.start(one_for_all(*children, id="group"))
+    top = await system.start(one_for_all(*children, id="group", restart="temporary"))
     first, second = system.whereis("stubborn"), system.whereis("crashes")
     assert first is not None and second is not None
     first.cast(AwaitSoon(lambda actor: stubborn(10)))

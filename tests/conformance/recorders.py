@@ -102,6 +102,15 @@ def raises(error: BaseException) -> Callable[[Any], Any]:
     return function
 
 
+def quits(exit: Exit) -> Do:
+    """A plain turn that is the last one."""
+
+    def function(actor: Actor) -> None:
+        actor.stop(exit)
+
+    return Do(function)
+
+
 def naps(seconds: float, result: object = None) -> Run:
     """A turn that takes its time."""
 
@@ -110,6 +119,16 @@ def naps(seconds: float, result: object = None) -> Run:
         return result
 
     return Run(nap)
+
+
+async def forever(_: Any) -> None:
+    """A turn that does not end by itself."""
+    await trio.sleep_forever()
+
+
+async def checkpoint(_: Any) -> None:
+    """A turn that has had a task."""
+    await trio.lowlevel.checkpoint()
 
 
 def defers(laters: list[Later[Any]]) -> Do:

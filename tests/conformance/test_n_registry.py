@@ -37,6 +37,7 @@ from tests.conformance.recorders import (
     Run,
     defers,
     end,
+    forever,
     outcome,
     raises,
 )
@@ -359,7 +360,7 @@ async def test_N25_so_does_a_kill(system: System) -> None:
     ref = await system.start(Child(Recorder))
     results: Log = []
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(outcome, ref, Run(lambda _: trio.sleep_forever()), results)
+        nursery.start_soon(outcome, ref, Run(forever), results)
         await wait_all_tasks_blocked()
         nursery.start_soon(outcome, ref, Ask("next"), results)
         await wait_all_tasks_blocked()

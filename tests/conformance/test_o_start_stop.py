@@ -37,6 +37,7 @@ from tests.conformance.recorders import (
     Recorder,
     Run,
     end,
+    forever,
 )
 
 
@@ -333,7 +334,7 @@ async def test_O19_an_on_stop_that_raises_becomes_the_exit(
 async def test_O20_a_stop_that_takes_too_long_is_given_up_by_who_asked(system: System) -> None:
     """The ``timeout`` bounds the waiting. The stop goes on, within the shutdown time (K16)."""
     ref = await system.start(Child(Recorder, restart="temporary", shutdown=5.0))
-    ref.cast(Run(lambda _: trio.sleep_forever()))
+    ref.cast(Run(forever))
     await wait_all_tasks_blocked()
     with pytest.raises(CallTimeout) as expired:
         await ref.stop(timeout=2.0)
@@ -361,8 +362,9 @@ async def test_O23_what_makes_no_actor_fails_the_start_and_says_what_came(system
 
 
 async def test_O23_arguments_the_class_does_not_take_are_refused(system: System) -> None:
+    slow: Any = Slow
     with pytest.raises(TypeError, match=r"^Slow\(.*does not take these arguments"):
-        Child(Slow, [])  # type: ignore[call-arg]
+        Child(slow, [])
 
 
 async def test_O24_an_object_that_nobody_started_is_no_actor() -> None:

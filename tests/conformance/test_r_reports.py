@@ -47,6 +47,7 @@ from tests.conformance.recorders import (
     Note,
     Recorder,
     Run,
+    quits,
     raises,
 )
 
@@ -80,7 +81,7 @@ async def test_R1_an_orderly_end_is_no_news(
     if by == "somebody":
         await ref.stop(exit)
     else:
-        await ref.call(Do(lambda self: self.stop(exit)) if kind == "plain" else Run(stop))
+        await ref.call(quits(exit) if kind == "plain" else Run(stop))
         assert await ref.wait() == exit
     await trio.sleep(0.5)
     assert errors(caplog) == []

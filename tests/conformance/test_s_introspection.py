@@ -276,12 +276,12 @@ async def test_S12_a_listener_is_told_of_each_turn(system: System) -> None:
     """Instead of ``install``: ``telemetry.listen``."""
     seen: Log = []
     ref, other = await system.start(Recorder), await system.start(Recorder)
-    system.telemetry.listen(
-        lambda event: seen.append(event) if event.ref == ref else None,
-        TurnStarted,
-        TurnStopped,
-        TurnFailed,
-    )
+
+    def listener(event: Any) -> None:
+        if event.ref == ref:
+            seen.append(event)
+
+    system.telemetry.listen(listener, TurnStarted, TurnStopped, TurnFailed)
     nap = naps(2)
     await ref.call(nap)
     await other.call(Ask())

@@ -36,6 +36,7 @@ from tests.conformance.recorders import (
     end,
     naps,
     outcome,
+    quits,
 )
 
 pytestmark = pytest.mark.usefixtures("both_ways")
@@ -82,7 +83,7 @@ async def test_U1_a_stop_from_outside_is_the_actors_own_end(
 @pytest.mark.parametrize("exit", EXITS)
 async def test_U2_an_actor_may_end_itself(system: System, exit: Exit) -> None:
     ref = await system.start(Recorder)
-    ref.cast(Do(lambda self: self.stop(exit)))
+    ref.cast(quits(exit))
     assert await ref.wait() == exit
     await wait_all_tasks_blocked()
     assert ref.state == "gone"
