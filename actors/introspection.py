@@ -5,7 +5,7 @@ is suspended. They are for people and tools; programs should send messages.
 
 Each is a checkpoint and waits at most ``timeout`` seconds, then raises ``CallTimeout``. Each raises
 ``NoSuchActor`` if nobody lives there, ``ActorDied`` if the actor ends before, and ``CallCycle`` if
-it waits for the one who asks. Cancelled while it waits, a request may still be carried out.
+it waits for the one who asks. A request whose asker has gone is not carried out.
 """
 
 from __future__ import annotations
@@ -99,6 +99,8 @@ async def replace_state(
         try:
             _install(place.actor, after)
         except Exception:
+            for name in attributes(place.actor).keys() - before.keys():
+                delattr(place.actor, name)
             _install(place.actor, before)
             raise
         return after
@@ -161,6 +163,8 @@ async def _request(ref: Ref[Any], function: Callable[[Place], R], timeout: float
     turn = current_turn.get()
 
     def serve(place: Place) -> None:
+        if slot.done:
+            return  # whoever asked has gone
         try:
             slot.reply(function(place))
         except Exception as error:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import trio
-from trio.lowlevel import checkpoint_if_cancelled, enable_ki_protection
+from trio.lowlevel import checkpoint_if_cancelled, enable_ki_protection, wait_task_rescheduled
 
-from actors.dispatch import PLAIN
+from actors.dispatch import NONE, PLAIN
 from actors.exits import Normal
 from actors.replies import CALL_TIMEOUT, Slot
 from actors.runtime import calls
@@ -107,16 +107,28 @@ class Ref(Generic[A_co]):
             and timeout is CALL_TIMEOUT
             and scheduler.budget > 0
             and scheduler.current is None
-            and (route := place.routes[type(message)]).kind == PLAIN
-            and route.is_call
+            and (route := place.routes[type(message)]).is_call
+            and route.kind != NONE
         ):
-            place.item = message
-            result = scheduler.caller_turn(place, route, message)
+            if route.kind == PLAIN:
+                place.item = message
+                result = scheduler.caller_turn(place, route, message)
+            else:
+                result = calls.hand_over(place, route, message)
         else:
             result = calls.begin(place, message, timeout, turn)
-        if type(result) is Slot:
-            result = await calls.answer(result, turn)
-        return result  # type: ignore[no-any-return]
+        if type(result) is not Slot:
+            return result  # type: ignore[no-any-return]
+        # As calls.answer does, without a further coroutine for every call.
+        try:
+            if scheduler.ready:
+                scheduler.help(result)
+            if result.must_wait(scheduler.timers):
+                await wait_task_rescheduled(result.abandon)
+        finally:
+            if turn is not None:
+                turn.end_wait(result)
+        return result.result()  # type: ignore[no-any-return]
 
     def forward(self, envelope: Envelope) -> None:
         """Hand a message on, its reply slot included: the caller then waits for this actor.

@@ -11,7 +11,7 @@ from actors.messages import Refusal
 
 if TYPE_CHECKING:
     from actors.place import Place
-    from actors.timers import Timer
+    from actors.timers import Timers
 
 R = TypeVar("R", contravariant=True)
 
@@ -34,7 +34,7 @@ class Slot:
         "taken",
         "task",
         "timeout",
-        "timer",
+        "timers",
         "value",
     )
 
@@ -55,12 +55,18 @@ class Slot:
         self.deadline = deadline
         self.inherited = inherited
         self.task: trio.lowlevel.Task | None = None
-        self.timer: Timer | None = None
+        self.timers: Timers | None = None
+        """Where the deadline is entered, while it is."""
         self.done = False
         self.taken = False
         """The answer no longer follows from the handler's return: deferred, forwarded, stashed."""
         self.value: Any = None
         self.error: BaseException | None = None
+
+    @property
+    def live(self) -> bool:
+        """Whether the deadline still matters."""
+        return not self.done
 
     def reply(self, value: object) -> None:
         """Answer, unless the slot is settled already."""
@@ -78,16 +84,26 @@ class Slot:
         """The slot has its answer, or nobody wants it any more."""
         self.done = True
         self.holder = None
-        if self.timer is not None:
-            self.timer.cancel()
-            self.timer = None
+        if self.timers is not None:
+            self.timers.dead += 1
+            self.timers = None
         if self.task is not None:
             task, self.task = self.task, None
             trio.lowlevel.reschedule(task)
 
-    def expire(self) -> None:
+    def must_wait(self, timers: Timers) -> bool:
+        """Whether the running task has to wait; then the deadline is entered, and it is woken."""
+        if self.done:
+            return False
+        if self.deadline is not None:
+            self.timers = timers
+            timers.enter(self.deadline, self)
+        self.task = trio.lowlevel.current_task()
+        return True
+
+    def fire(self) -> None:
         """The deadline has come."""
-        self.timer = None
+        self.timers = None
         if not self.done:
             self.fail(timed_out(self.place, self.message, self.timeout, inherited=self.inherited))
 

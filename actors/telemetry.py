@@ -70,7 +70,7 @@ class TurnStarted:
 
 @attrs.frozen
 class TurnStopped:
-    """A message was handled, or refused, in ``seconds``."""
+    """A message was handled, or found no handler, in ``seconds``."""
 
     ref: Ref[Any]
     message: object
@@ -135,8 +135,12 @@ class Telemetry:
         """Told when that may have changed."""
 
     def listen(self, listener: Callable[[E], object], *events: type[E]) -> Subscription:
-        """Call ``listener(event)`` for each event of these classes (all classes of this module's,
-        or of the floors above). Not a checkpoint; the listener must not block."""
+        """Call ``listener(event)`` for each event of these classes, at least one: classes of this
+        module, or of the floors above. Not a checkpoint.
+
+        The listener must not block. If it raises, it is detached and that is logged. Raises
+        TypeError for what is no function or no class.
+        """
         if not events or not all(isinstance(each, type) for each in events):
             raise TypeError(
                 "listen() takes a function and the event classes to listen to. "

@@ -10,7 +10,7 @@ from __future__ import annotations
 import heapq
 from itertools import count
 from math import inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import trio
 
@@ -20,74 +20,100 @@ if TYPE_CHECKING:
 _COMPACT_FROM = 256
 
 
+class Entry(Protocol):
+    """What stands in the heap: a timer, or the reply slot of a call with a deadline."""
+
+    @property
+    def live(self) -> bool:
+        """Whether it is still to fire."""
+        ...
+
+    def fire(self) -> None:
+        """Its moment has come."""
+        ...
+
+
 class Timer:
-    """One entry: ``fire`` is called at ``when``, unless cancelled before."""
+    """Calls a function at ``when``, unless cancelled before."""
 
-    __slots__ = ("_timers", "fire", "when")
+    __slots__ = ("_call", "_timers", "when")
 
-    def __init__(self, timers: Timers, when: float, fire: Callable[[], object]) -> None:
+    def __init__(self, timers: Timers, when: float, call: Callable[[], object]) -> None:
         self._timers = timers
         self.when = when
-        self.fire: Callable[[], object] | None = fire
+        self._call: Callable[[], object] | None = call
+
+    @property
+    def live(self) -> bool:
+        """Neither fired nor cancelled."""
+        return self._call is not None
+
+    def fire(self) -> None:
+        """Call the function, once."""
+        call, self._call = self._call, None
+        if call is not None:
+            call()
 
     def cancel(self) -> None:
         """Never fire; harmless when it has fired already."""
-        if self.fire is not None:
-            self.fire = None
-            self._timers.dropped()
+        if self._call is not None:
+            self._call = None
+            self._timers.dead += 1
 
 
 class Timers:
     """The heap. ``armed`` is the moment the alarm waits for; ``rearm`` tells it of an earlier."""
 
     def __init__(self) -> None:
-        self._heap: list[tuple[float, int, Timer]] = []
-        self._count = count()
-        self._dead = 0
+        self._heap: list[tuple[float, int, Entry]] = []
+        self._next = count().__next__
+        self.dead = 0
+        """Entries that are to fire no more; whoever drops one counts it here."""
         self.armed = inf
         self.rearm: Callable[[float], None] = lambda when: None
 
     def __len__(self) -> int:
-        return len(self._heap) - self._dead
+        return len(self._heap) - self.dead
 
-    def at(self, when: float, fire: Callable[[], object]) -> Timer:
-        """Call ``fire`` at ``when`` (seconds on trio's clock), after those set for that moment."""
-        timer = Timer(self, when, fire)
-        heapq.heappush(self._heap, (when, next(self._count), timer))
+    def enter(self, when: float, entry: Entry) -> None:
+        """Fire ``entry`` at ``when`` (seconds on trio's clock), after those set for that moment."""
+        if self.dead > _COMPACT_FROM and self.dead * 2 > len(self._heap):
+            self._compact()
+        heapq.heappush(self._heap, (when, self._next(), entry))
         if when < self.armed:
             self.armed = when
             self.rearm(when)
+
+    def at(self, when: float, call: Callable[[], object]) -> Timer:
+        """Call a function at ``when`` (seconds on trio's clock)."""
+        timer = Timer(self, when, call)
+        self.enter(when, timer)
         return timer
 
-    def after(self, seconds: float, fire: Callable[[], object]) -> Timer:
-        """Call ``fire`` in so many seconds."""
-        return self.at(trio.current_time() + seconds, fire)
+    def after(self, seconds: float, call: Callable[[], object]) -> Timer:
+        """Call a function in so many seconds."""
+        return self.at(trio.current_time() + seconds, call)
 
-    def dropped(self) -> None:
-        """A timer was cancelled: compact once most entries are dead, so that memory stays flat."""
-        self._dead += 1
-        if self._dead > _COMPACT_FROM and self._dead * 2 > len(self._heap):
-            self._heap = [entry for entry in self._heap if entry[2].fire is not None]
-            heapq.heapify(self._heap)
-            self._dead = 0
+    def _compact(self) -> None:
+        """Most entries are dead: drop them, so that memory stays flat."""
+        self._heap = [entry for entry in self._heap if entry[2].live]
+        heapq.heapify(self._heap)
+        self.dead = 0
 
-    def due(self, now: float) -> list[Callable[[], object]]:
-        """Take out what is to fire by ``now``, in order."""
+    def due(self, now: float) -> Entry | None:
+        """Take out the next that is to fire by ``now``."""
         heap = self._heap
-        ready: list[Callable[[], object]] = []
         while heap and heap[0][0] <= now:
-            timer = heapq.heappop(heap)[2]
-            fire, timer.fire = timer.fire, None
-            if fire is None:
-                self._dead -= 1
-            else:
-                ready.append(fire)
-        return ready
+            entry = heapq.heappop(heap)[2]
+            if entry.live:
+                return entry
+            self.dead -= 1
+        return None
 
     def earliest(self) -> float:
         """The next moment something is to fire; ``inf`` for never."""
         heap = self._heap
-        while heap and heap[0][2].fire is None:
+        while heap and not heap[0][2].live:
             heapq.heappop(heap)
-            self._dead -= 1
+            self.dead -= 1
         return heap[0][0] if heap else inf

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from supervisors.specs import (
+    STRATEGIES,
     AutoShutdown,
     Child,
     Flags,
@@ -13,6 +14,11 @@ from supervisors.specs import (
     check_children,
 )
 from supervisors.supervisor import Group
+
+_GROUPS: dict[str, type[Group]] = {
+    strategy: type(strategy, (Group,), {"__slots__": ()}) for strategy in STRATEGIES
+}
+"""One class for each strategy, of that name: children without an id are named by their class."""
 
 
 def one_for_one(
@@ -111,6 +117,4 @@ def _group(
 ) -> Child[Group]:
     flags = Flags(strategy, max_restarts, within, auto_shutdown)
     specs = tuple(check_children(children, auto_shutdown))
-    if spec["id"] is None:
-        spec["id"] = strategy
-    return Child(Group, flags, specs, **spec)
+    return Child(_GROUPS[strategy], flags, specs, **spec)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import attrs
 
-from actors import Crashed, is_orderly
+from actors import is_orderly
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -24,15 +24,10 @@ Verdict: TypeAlias = Literal["restart", "keep", "remove"]
 
 
 def verdict(restart: Restart, exit: Exit) -> Verdict:
-    """What becomes of a child that ended by itself: restart it, keep its spec, or remove it.
-
-    After a KeyboardInterrupt or SystemExit, which stop the tree, nobody is restarted.
-    """
+    """What becomes of a child that ended by itself: restart it, keep its spec, or remove it."""
     if restart == "temporary":
         return "remove"
     if restart == "transient" and is_orderly(exit):
-        return "keep"
-    if isinstance(exit, Crashed) and isinstance(exit.exception, KeyboardInterrupt | SystemExit):
         return "keep"
     return "restart"
 

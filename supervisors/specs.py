@@ -340,5 +340,7 @@ def _examined(factory: Any, arguments: int) -> tuple[bool, str | None]:
         signature.bind(*[None] * arguments)
     except TypeError as error:
         name = getattr(cls, "__name__", repr(cls))
-        return False, f"{name}{signature} does not take these arguments: {error}"
+        return False, (
+            f"{name}{signature} does not take these arguments: {error}. Got: {arguments} positional"
+        )
     return is_supervisor(factory), None

@@ -15,6 +15,7 @@ import actors.introspection
 import actors.telemetry
 import actors.testing
 import supervisors
+import supervisors.testing
 from actors.runtime import lifecycle
 from actors.runtime.root import Temporary
 
@@ -68,7 +69,9 @@ def test_a_default_on_the_page_is_that_of_the_code(row: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "module", [actors, supervisors, actors.testing], ids=lambda module: module.__name__
+    "module",
+    [actors, supervisors, actors.testing, supervisors.testing],
+    ids=lambda module: module.__name__,
 )
 def test_every_public_name_is_on_the_page(module: Any) -> None:
     missing = [

@@ -32,8 +32,8 @@ class Alarm:
         timers = self._timers
         with trio.CancelScope(shield=True):
             while not self._closed:
-                for fire in timers.due(trio.current_time()):
-                    fire()
+                while (entry := timers.due(trio.current_time())) is not None:
+                    entry.fire()
                 timers.armed = timers.earliest()
                 with trio.CancelScope(deadline=timers.armed) as self._scope:
                     self._task = trio.lowlevel.current_task()

@@ -17,6 +17,7 @@ from actors.turns import current_turn, make_item, refuse_cycle
 from actors.validation import check_seconds
 
 if TYPE_CHECKING:
+    from actors.dispatch import Route
     from actors.exits import Exit
     from actors.mailbox import Mailbox
     from actors.messages import Envelope
@@ -156,6 +157,14 @@ def begin(place: Place, message: Any, timeout: float | None, turn: Turn | None) 
     return slot
 
 
+def hand_over(place: Place, route: Route, message: object) -> Slot:
+    """Give a call from outside any actor straight to the task of an idle one that needs it."""
+    slot = Slot(message, place, CALL_TIMEOUT, trio.current_time() + CALL_TIMEOUT)
+    place.idle = False
+    host.begin_turn(place, (message, slot, None, 0, 0, 0), slot, route)
+    return slot
+
+
 def enqueue(place: Place, item: Any) -> None:
     """Queue a call; where there is no room it waits for room, which is part of its wait."""
     mailbox = place.open_mailbox()
@@ -171,14 +180,11 @@ def enqueue(place: Place, item: Any) -> None:
 
 async def answer(slot: Slot, turn: Turn | None) -> Any:
     """Wait for the answer. Not a checkpoint if it is there already."""
+    scheduler = slot.place.scheduler
     try:
-        scheduler = slot.place.scheduler
         if scheduler.ready:
             scheduler.help(slot)
-        if not slot.done:
-            if slot.deadline is not None:
-                slot.timer = scheduler.timers.at(slot.deadline, slot.expire)
-            slot.task = trio.lowlevel.current_task()
+        if slot.must_wait(scheduler.timers):
             await trio.lowlevel.wait_task_rescheduled(slot.abandon)
     finally:
         if turn is not None:
@@ -285,11 +291,10 @@ async def _wait(pending: Pending, turn: Turn | None, timeout: float | None, plac
     try:
         if timeout is None:
             return await pending.wait()
-        slot = Slot(None, place, timeout)
-        slot.timer = place.scheduler.timers.after(timeout, slot.expire)
+        slot = Slot(None, place, timeout, trio.current_time() + timeout)
         pending.then(lambda done: slot.reply(done.value))
-        slot.task = trio.lowlevel.current_task()
-        await trio.lowlevel.wait_task_rescheduled(slot.abandon)
+        if slot.must_wait(place.scheduler.timers):
+            await trio.lowlevel.wait_task_rescheduled(slot.abandon)
         return slot.result()
     finally:
         if turn is not None:

@@ -69,10 +69,11 @@ class Host:
     async def park(self) -> None:
         """Wait for something to do."""
         self.parked = True
-        await trio.lowlevel.wait_task_rescheduled(self._unpark)
+        await trio.lowlevel.wait_task_rescheduled(self.unpark)
 
-    def _unpark(self, _: object) -> Abort:
-        # At once, not when the task runs again: nobody may wake it a second time.
+    def unpark(self, _: object) -> Abort:
+        """The parked task is cancelled. Noted at once, not when it runs again: nobody may wake it
+        a second time."""
         self.parked = False
         return Abort.SUCCEEDED
 
@@ -179,14 +180,11 @@ async def _main(host: Host) -> None:
     host.task = trio.lowlevel.current_task()
     place.context = host.task.context
     with host.scope:
-        while not host.finishing and not host.cancelled:
-            turn, host.job = host.job, None
-            if turn is None:
-                await host.park()
-            elif place.state == "starting":
+        if host.job is not None and place.state == "starting":
+            host.job = None
+            if not host.cancelled:
                 await _start(place, host)
-            else:
-                await _serve(place, turn)
+        await _serve(place, host)
     if place.host is host and place.state == "up":
         _break_off(place)
     with trio.CancelScope(shield=True):
@@ -240,27 +238,30 @@ async def _start(place: Place, host: Host) -> None:
         lifecycle.started(place)
 
 
-async def _serve(place: Place, turn: Turn) -> None:
-    """One turn after another, while the next message needs the task as well."""
-    host = place.host
-    assert host is not None
+async def _serve(place: Place, host: Host) -> None:
+    """One turn after another, parked in between, until something else is to be done."""
     scheduler = place.scheduler
     turns = 0
-    while True:
+    while not host.finishing and not host.cancelled:
+        turn = host.job
+        if turn is None:
+            turns = 0
+            host.parked = True
+            await trio.lowlevel.wait_task_rescheduled(host.unpark)
+            continue
+        host.job = None
         turns += 1
         current_turn.set(turn)
-        route = turn.route
         error: BaseException | None = None
         try:
+            route = turn.route
             if route is None:
                 await place.actor.on_ready()
             else:
-                item = turn.item
-                message = message_of(item)
-                if place.middleware is not None:
-                    result = await _through(place, turn)
+                if place.middleware is None:
+                    result = await route.function(place.actor, message_of(turn.item))
                 else:
-                    result = await route.function(place.actor, message)
+                    result = await _through(place, turn)
                 if type(result) not in route.returns:
                     result = scheduler.examine(place, route, result)
                 slot = turn.slot
@@ -273,18 +274,27 @@ async def _serve(place: Place, turn: Turn) -> None:
         turn.ended = True
         if host.cancelled:
             return
-        if error is not None:
-            if route is None:
-                scheduler.failed_callback(place, error)
-            else:
-                scheduler.failed(place, error, turn.slot)
-        if turn.started is not None:
-            scheduler.turn_over(place, message_of(turn.item), turn.started, error)
-        following = _next(place, turns) if error is None and place.mailbox else None
-        if following is None:
+        if error is not None or turn.started is not None:
+            _report(place, turn, error)
+        if not (place.mailbox or place.control or place.ending is not None or place.suspended):
+            place.turn = None
+            scheduler.go_on(place)
+        elif error is None and (following := _next(place, turns)) is not None:
+            host.job = following
+        else:
             scheduler.turn_ended(place)
-            return
-        turn = following
+
+
+def _report(place: Place, turn: Turn, error: BaseException | None) -> None:
+    """A turn has failed, or somebody observes turns."""
+    scheduler = place.scheduler
+    if error is not None:
+        if turn.route is None:
+            scheduler.failed_callback(place, error)
+        else:
+            scheduler.failed(place, error, turn.slot)
+    if turn.started is not None:
+        scheduler.turn_over(place, message_of(turn.item), turn.started, error)
 
 
 def _next(place: Place, turns: int) -> Turn | None:
@@ -298,7 +308,6 @@ def _next(place: Place, turns: int) -> Turn | None:
         or place.suspended
         or place.debug is not None
         or place.scheduler.telemetry.turns
-       
         or place.actor._observes(place)
     ):
         return None

@@ -194,9 +194,21 @@ class System:
     @asynccontextmanager
     async def opened(self) -> AsyncGenerator[System]:
         """Run the system for the time of the block, then stop it in order."""
-        body_failure: BaseException | None = None
         self.context = contextvars.copy_context()
         self.context.run(current_turn.set, None)
+        try:
+            async with self._running():
+                yield self
+        except BaseExceptionGroup as group:
+            # Of the nursery, which adds a Ctrl-C that comes while the last tasks end.
+            if group.split(KeyboardInterrupt)[1] is not None:
+                raise
+            self._failure = KeyboardInterrupt()
+        if self._failure is not None:
+            raise self._failure
+
+    @asynccontextmanager
+    async def _running(self) -> AsyncGenerator[None]:
         watchdog = None
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
@@ -209,23 +221,24 @@ class System:
                 with trio.CancelScope() as self._body:
                     if self._failure is not None:
                         self._body.cancel()
-                    yield self
+                    yield
             except BaseException as error:
                 # What took the system down comes before what the block made of it.
-                body_failure = self._failure or error
+                self._failure = self._failure or error
             with trio.CancelScope(shield=True):
                 self.root.closed = True
-                await self.root.stop()
+                while self.root.places:
+                    try:
+                        await self.root.stop()
+                    except KeyboardInterrupt as error:
+                        # Ctrl-C once more: the stop, which is bounded, goes on.
+                        self._failure = error
             if SystemStopped in self.telemetry.active:
                 self.telemetry.emit(SystemStopped())
             self.scheduler.close()
             alarm.close()
             if watchdog is not None:
                 watchdog.close()
-        if body_failure is not None:
-            raise body_failure
-        if self._failure is not None:
-            raise self._failure
 
 
 def check_factory(actor: Any) -> Callable[..., Any]:

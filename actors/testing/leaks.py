@@ -59,9 +59,10 @@ def leftovers(system: System) -> list[str]:
 
 
 def _running(timers: Timers) -> Iterator[str]:
-    for _, _, timer in sorted(timers._heap):
-        if timer.fire is not None:
-            yield getattr(timer.fire, "__qualname__", repr(timer.fire))
+    for _, _, entry in sorted(timers._heap):
+        if entry.live:
+            call = getattr(entry, "_call", entry.fire)
+            yield getattr(call, "__qualname__", repr(call))
 
 
 @asynccontextmanager

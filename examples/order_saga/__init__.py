@@ -3,5 +3,5 @@
 Actors crash before and after they did something, answers get lost, cards are declined; and at the
 end of the day every order is complete or undone, to the cent. Begin reading with :mod:`.saga`.
 
-    python -m examples.order_saga --help
+Run it: ``python -m examples.order_saga --help``
 """

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import sys
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import trio
 from cyclopts import App, CycloptsError, Parameter
@@ -21,6 +22,9 @@ from examples.order_saga.report import report
 from examples.order_saga.settings import Settings
 from examples.order_saga.view import LiveView, PlainView
 
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
 ORDERS = Path(__file__).with_name("orders.csv")
 RIGHT, WRONG, UNUSABLE, INTERRUPTED = 0, 1, 2, 130
 """The exit codes."""
@@ -29,6 +33,8 @@ WATCHABLE = 0.02
 
 app = App(name="python -m examples.order_saga", version_flags=[])
 defaults = Settings()
+UP_TO_90_PERCENT = Parameter(validator=Number(gte=0, lte=0.9))
+UP_TO_100_PERCENT = Parameter(validator=Number(gte=0, lte=1))
 
 
 @app.default
@@ -37,8 +43,8 @@ def order_saga(
     /,
     *,
     seed: int = defaults.seed,
-    crash_rate: Annotated[float, Parameter(validator=Number(gte=0, lte=0.9))] = defaults.crash_rate,
-    refusal_rate: Annotated[float, Parameter(validator=Number(gte=0, lte=1))] = defaults.refusal_rate,
+    crash_rate: Annotated[float, UP_TO_90_PERCENT] = defaults.crash_rate,
+    refusal_rate: Annotated[float, UP_TO_100_PERCENT] = defaults.refusal_rate,
     at_once: Annotated[int, Parameter(validator=Number(gte=1))] = defaults.at_once,
     delay: Annotated[float | None, Parameter(validator=Number(gte=0, lte=10))] = None,
     plain: bool = False,
@@ -73,14 +79,14 @@ def order_saga(
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=120)
-    live = console.is_terminal and not console.is_dumb_terminal and not plain
+    large = console.width >= 70 and console.height >= 20
+    live = console.is_terminal and not console.is_dumb_terminal and large and not plain
     settings = Settings(
         seed, crash_rate, refusal_rate, at_once, WATCHABLE if delay is None and live else delay or 0
     )
     try:
         reading = read_orders(orders)
-        write_log(log)
-    except (NotOrders, OSError) as error:
+    except NotOrders as error:
         print(f"order_saga: {error}", file=sys.stderr)
         return UNUSABLE
     console.print(
@@ -90,7 +96,11 @@ def order_saga(
     )
     day = Day(reading, settings)
     try:
-        trio.run(run_live if live else run_plain, day, console)
+        with reports_to(log):
+            trio.run(run_live if live else run_plain, day, console)
+    except OSError as error:
+        print(f"order_saga: cannot write {log}: {error.strerror}", file=sys.stderr)
+        return UNUSABLE
     except KeyboardInterrupt:
         day.book.closed = True
     except ActorError as error:
@@ -113,12 +123,23 @@ async def run_plain(day: Day, console: Console) -> None:
     await day.run(PlainView(console))
 
 
-def write_log(path: Path | None) -> None:
+@contextmanager
+def reports_to(path: Path | None) -> Generator[None]:
     """Crash reports go to a file, or nowhere: there are many, and they are on purpose."""
-    handler = logging.FileHandler(path, "w", "utf-8") if path else logging.NullHandler()
-    for name in ("actors", "supervisors"):
-        logging.getLogger(name).addHandler(handler)
-        logging.getLogger(name).propagate = False
+    handler = logging.NullHandler() if path is None else logging.FileHandler(path, "w", "utf-8")
+    loggers = [logging.getLogger("actors"), logging.getLogger("supervisors")]
+    for logger in loggers:
+        logger.addHandler(handler)
+        logger.propagate = False
+        logger.setLevel(logging.NOTSET if path else logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        for logger in loggers:
+            logger.removeHandler(handler)
+            logger.propagate = True
+            logger.setLevel(logging.NOTSET)
+        handler.close()
 
 
 def main(tokens: list[str] | None = None) -> int:

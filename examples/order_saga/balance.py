@@ -38,7 +38,7 @@ class Check:
 
 def balance(day: Day) -> list[Check]:
     """All there is to check."""
-    complete = [e.order for e in day.book.entries.values() if e.status is Status.COMPLETE]
+    complete = [p.order for p in day.book.pages.values() if p.status is Status.COMPLETE]
     ledgers = [day.books.payments, day.books.inventory, day.books.shipping]
     paid = sum(order.total for order in complete)
     till = day.books.payments.accounts["till", "cents"]
@@ -67,7 +67,7 @@ def balance(day: Day) -> list[Check]:
 
 def check_rows(day: Day) -> Check:
     """Each row of the file is an order or malformed."""
-    found = len(day.book.entries) + len(day.reading.malformed)
+    found = len(day.book.pages) + len(day.reading.malformed)
     return Check("rows: orders, and malformed", f"{day.reading.rows:,}", f"{found:,}")
 
 
@@ -76,10 +76,10 @@ def check_endings(day: Day) -> Check:
     fine = {Status.COMPLETE, Status.UNDONE}
     if day.book.closed:
         fine.add(Status.WAITING)
-    entries = day.book.entries.values()
-    faults = [f"order {e.order.id} is {e.status.value}" for e in entries if e.status not in fine]
+    pages = day.book.pages.values()
+    faults = [f"order {p.order.id} is {p.status.value}" for p in pages if p.status not in fine]
     what = "orders complete, undone" + (" or not begun" if day.book.closed else "")
-    return Check(what, f"{len(entries):,}", f"{len(entries) - len(faults):,}", tuple(faults))
+    return Check(what, f"{len(pages):,}", f"{len(pages) - len(faults):,}", tuple(faults))
 
 
 def check_moves(day: Day, ledgers: list[Ledger]) -> Check:
@@ -91,19 +91,19 @@ def check_moves(day: Day, ledgers: list[Ledger]) -> Check:
         of_order[line.move.source, line.move.what] -= line.move.amount
         of_order[line.move.target, line.move.what] += line.move.amount
     faults, wrong = [], 0
-    for id, entry in day.book.entries.items():
-        should = should_move(entry.order) if entry.status is Status.COMPLETE else Counter()
+    for id, page in day.book.pages.items():
+        should = should_move(page.order) if page.status is Status.COMPLETE else Counter()
         found = moved.pop(id, Counter())
         accounts = sorted(should.keys() | found.keys())
         differing = [account for account in accounts if found[account] != should[account]]
         wrong += bool(differing)
         faults += [
-            f"order {id} ({entry.status.value}): {place} got {found[place, what]:+,} {what} of it "
+            f"order {id} ({page.status.value}): {place} got {found[place, what]:+,} {what} of it "
             f"instead of {should[place, what]:+,}"
             for place, what in differing
         ]
     faults += [f"there is no order {id!r}, but the ledgers have moves of it" for id in moved]
-    orders = len(day.book.entries)
+    orders = len(day.book.pages)
     what = "orders that moved what they should"
     return Check(what, f"{orders:,}", f"{orders - wrong:,}", tuple(faults))
 

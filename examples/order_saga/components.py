@@ -29,7 +29,7 @@ from examples.order_saga.trouble import Fate, Trouble
 
 CARD_LIMIT = 2_500_00
 """Cents that a card pays at most."""
-COUNTRIES = frozenset("AT BE CH CZ DE DK ES FI FR GB IE IT LU NL NO PL PT SE".split())
+COUNTRIES = {"AT", "BE", "CH", "DE", "DK", "ES", "FR", "GB", "IE", "IT", "NL", "PL", "SE"}
 """Where the courier goes."""
 
 
@@ -39,11 +39,10 @@ class Component(Actor):
 
     ledger: Ledger
     trouble: Trouble
-    middleware: Sequence[Middleware] = attrs.field(init=False)
+    middleware: Sequence[Middleware] = attrs.field(init=False, repr=False)
 
-    @middleware.default
-    def _around_every_handler(self) -> Sequence[Middleware]:
-        return (self.meet_trouble,)
+    def __attrs_post_init__(self) -> None:
+        self.middleware = (self.meet_trouble,)
 
     async def meet_trouble(self, envelope: Envelope, next: Next) -> Any:
         """Let go wrong what is to go wrong: before the handler, or after it."""
@@ -77,7 +76,7 @@ class Payments(Component):
     @handles
     def refund(self, msg: Refund) -> None:
         """Back to the customer."""
-        self.ledger.take_back(msg.key, msg.why)
+        self.ledger.take_back(msg.key)
 
 
 @attrs.define
@@ -100,7 +99,7 @@ class Inventory(Component):
     @handles
     def release(self, msg: Release) -> None:
         """Back to the shelf."""
-        self.ledger.take_back(msg.key, msg.why)
+        self.ledger.take_back(msg.key)
 
 
 @attrs.define
@@ -117,4 +116,4 @@ class Shipping(Component):
     @handles
     def recall(self, msg: Recall) -> None:
         """Back to the depot."""
-        self.ledger.take_back(msg.key, msg.why)
+        self.ledger.take_back(msg.key)

@@ -32,7 +32,7 @@ class View(Protocol):
 
 @attrs.define
 class Day:
-    """All that outlives the actors of the day: what they write to, and what is checked at its end."""
+    """All that outlives the actors: what they write to, and what is checked in the end."""
 
     reading: Reading
     settings: Settings

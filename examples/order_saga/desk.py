@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import attrs
 
 from actors import Actor, Ref, handles
 from examples.order_saga.messages import SERVICES
-from examples.order_saga.orderbook import OrderBook
+from examples.order_saga.orderbook import OrderBook, Page
 from examples.order_saga.saga import Finished, Saga
 from examples.order_saga.trouble import Trouble
 from supervisors import Child, StartChild
-
-if TYPE_CHECKING:
-    from examples.order_saga.orders import Order
 
 
 @attrs.frozen
@@ -29,7 +26,7 @@ class Desk(Actor):
 
     book: OrderBook
     trouble: Trouble
-    waiting: deque[Order] = attrs.field(init=False, factory=deque)
+    waiting: deque[Page] = attrs.field(init=False, factory=deque)
     under_way: set[str] = attrs.field(init=False, factory=set)
 
     async def on_ready(self) -> None:
@@ -53,9 +50,9 @@ class Desk(Actor):
     async def fill(self) -> None:
         """Open sagas while there are orders and room."""
         while self.waiting and len(self.under_way) < self.trouble.settings.at_once:
-            order = self.waiting.popleft()
-            self.under_way.add(order.id)
-            await self.registered("sagas").call(StartChild(self.saga(order)))
+            page = self.waiting.popleft()
+            self.under_way.add(page.order.id)
+            await self.registered("sagas").call(StartChild(self.saga(page)))
         self.go_home_if_done()
 
     def go_home_if_done(self) -> None:
@@ -63,17 +60,17 @@ class Desk(Actor):
         if not self.waiting and not self.under_way:
             self.stop()
 
-    def saga(self, order: Order) -> Child[Saga]:
+    def saga(self, page: Page) -> Child[Saga]:
         """Restarted after a crash, until it has come to an end."""
         services = {name: self.registered(name) for name in SERVICES}
         return Child(
             Saga,
-            order,
-            services,
+            page,
             self.book,
+            services,
             self.trouble,
             self.ref,
-            id=f"order-{order.id}",
+            id=f"order-{page.order.id}",
             restart="transient",
             shutdown=10.0,
             backoff=self.trouble.settings.backoff,

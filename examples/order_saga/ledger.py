@@ -49,11 +49,13 @@ class Ledger:
     """
 
     name: str
-    opening: Mapping[Account, int]
-    accounts: Counter[Account] = attrs.field(init=False)
-    lines: list[Line] = attrs.field(init=False, factory=list)
-    _posted: dict[str, tuple[str, Sequence[Move]]] = attrs.field(init=False, factory=dict)
-    _closed: dict[str, str] = attrs.field(init=False, factory=dict)
+    opening: Mapping[Account, int] = attrs.field(repr=False)
+    accounts: Counter[Account] = attrs.field(init=False, repr=False)
+    lines: list[Line] = attrs.field(init=False, repr=False, factory=list)
+    _posted: dict[str, tuple[str, Sequence[Move]]] = attrs.field(
+        init=False, repr=False, factory=dict
+    )
+    _closed: set[str] = attrs.field(init=False, repr=False, factory=set)
 
     def __attrs_post_init__(self) -> None:
         self.accounts = Counter(self.opening)
@@ -61,7 +63,7 @@ class Ledger:
     def receipt(self, key: str) -> str | None:
         """The receipt of what was posted under a key. Raises Closed if it was taken back."""
         if key in self._closed:
-            raise Closed(self._closed[key])
+            raise Closed(f"{key} has been taken back")
         receipt, _ = self._posted.get(key, (None, ()))
         return receipt
 
@@ -77,13 +79,11 @@ class Ledger:
             self._write(key, moves)
         return receipt
 
-    def take_back(self, key: str, why: str) -> None:
-        """Reverse what was posted under a key, if anything was, and close the key for good.
-
-        Closing comes first even if nothing was posted: a late attempt must find the door shut.
-        """
+    def take_back(self, key: str) -> None:
+        """Reverse what was posted under a key, if anything was, and close the key for good: an
+        attempt that comes late must find the door shut."""
         if key not in self._closed:
-            self._closed[key] = why
+            self._closed.add(key)
             _, moves = self._posted.get(key, ("", ()))
             self._write(key, [attrs.evolve(m, source=m.target, target=m.source) for m in moves])
 

@@ -13,7 +13,6 @@ import attrs
 from actors import Call, Refusal
 from examples.order_saga.orders import Order
 
-
 SERVICES = ("payments", "inventory", "shipping")
 """The names of the components."""
 
@@ -73,7 +72,6 @@ class Undo(Call[None]):
     to: ClassVar[str]
 
     key: str
-    why: str
 
 
 @attrs.frozen

@@ -11,6 +11,7 @@ import attrs
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from examples.order_saga.messages import Undo
     from examples.order_saga.orders import Order
 
 
@@ -29,60 +30,53 @@ class Mark(Enum):
     ASKED = "asked"
     DONE = "done"
     REFUSED = "refused"
-    UNKNOWN = "unknown"
     UNDONE = "undone"
 
 
 @attrs.define(eq=False)
-class Entry:
-    """One order. ``steps`` by name; ``retries`` counts attempts that got no answer."""
+class Page:
+    """One order, and what its saga must not forget.
+
+    ``undos`` says, by key, how to take back what has been asked for; ``why`` it has to be taken
+    back, empty as long as it has not. ``retries`` counts messages that had to be sent again.
+    """
 
     order: Order
     status: Status = Status.WAITING
-    steps: dict[str, Mark] = attrs.field(factory=dict)
-    retries: int = 0
+    undos: dict[str, type[Undo]] = attrs.field(factory=dict)
+    marks: dict[str, Mark] = attrs.field(factory=dict)
     why: str = ""
+    retries: int = 0
 
 
 class OrderBook:
     """All orders of the day, in the order of the file."""
 
     def __init__(self, orders: Iterable[Order]) -> None:
-        self.entries = {order.id: Entry(order) for order in orders}
-        self.counts = Counter({Status.WAITING: len(self.entries)})
-        self.running: dict[str, Entry] = {}
-        self.finished: deque[Entry] = deque(maxlen=50)
+        self.pages = {order.id: Page(order) for order in orders}
+        self.counts = Counter({Status.WAITING: len(self.pages)})
+        self.running: dict[str, Page] = {}
+        self.finished: deque[Page] = deque(maxlen=50)
         """The latest ones."""
         self.closed = False
         """Set when the shop closes early: what is waiting then is not begun any more."""
 
-    def unfinished(self) -> list[Order]:
+    def unfinished(self) -> list[Page]:
         """What is still to be done."""
-        open = {Status.RUNNING} if self.closed else {Status.WAITING, Status.RUNNING}
-        return [entry.order for entry in self.entries.values() if entry.status in open]
+        some = {Status.RUNNING} if self.closed else {Status.WAITING, Status.RUNNING}
+        return [page for page in self.pages.values() if page.status in some]
 
-    def begin(self, id: str) -> None:
-        """Its saga begins, or begins again."""
-        entry = self.running[id] = self.entries[id]
-        entry.steps.clear()
-        self._set(entry, Status.RUNNING)
+    def begin(self, page: Page) -> None:
+        """Its saga begins, or goes on."""
+        self.running[page.order.id] = page
+        self._set(page, Status.RUNNING)
 
-    def mark(self, id: str, step: str, mark: Mark) -> None:
-        """A step has come further."""
-        self.entries[id].steps[step] = mark
+    def finish(self, page: Page) -> None:
+        """Its saga has come to an end."""
+        self.finished.append(self.running.pop(page.order.id))
+        self._set(page, Status.UNDONE if page.why else Status.COMPLETE)
 
-    def retry(self, id: str) -> None:
-        """A message is about to be sent again."""
-        self.entries[id].retries += 1
-
-    def finish(self, id: str, status: Status, why: str = "") -> None:
-        """Its saga has ended: COMPLETE, or UNDONE and why."""
-        entry = self.running.pop(id)
-        entry.why = why
-        self.finished.append(entry)
-        self._set(entry, status)
-
-    def _set(self, entry: Entry, status: Status) -> None:
-        self.counts[entry.status] -= 1
+    def _set(self, page: Page, status: Status) -> None:
+        self.counts[page.status] -= 1
         self.counts[status] += 1
-        entry.status = status
+        page.status = status

@@ -53,49 +53,55 @@ class Item:
     quantity: int
 
 
-def written(order: Order, field: attrs.Attribute[str], value: str) -> None:
+def check_text(order: Order, field: attrs.Attribute[str], text: str) -> None:
     """Something must stand there, and nothing that would play tricks on a terminal."""
-    if not value:
+    if not text:
         raise ValueError(f"no {field.name}")
-    if not value.isprintable():
-        raise ValueError(f"{field.name} {quoted(value)} has unprintable characters in it")
+    if not text.isprintable():
+        raise ValueError(f"{field.name} {quoted(text)} has unprintable characters in it")
+
+
+def check_id(order: Order, field: object, id: str) -> None:
+    """Letters, digits and ``._-``."""
+    if not id:
+        raise ValueError("no order")
+    if not re.fullmatch("[A-Za-z0-9._-]{1,40}", id):
+        raise ValueError(f"order {quoted(id)} is no number such as 2001")
+
+
+def check_email(order: Order, field: object, email: str) -> None:
+    """One ``@``, and no blanks."""
+    if not re.fullmatch(r"[^@\s]+@[^@\s]+", email):
+        raise ValueError(f"email {quoted(email)} is no address")
+
+
+def check_country(order: Order, field: object, country: str) -> None:
+    """As ISO has it."""
+    if not re.fullmatch("[A-Z]{2}", country):
+        raise ValueError(f"country {quoted(country)} is no two-letter code such as DE")
+
+
+def check_total(order: Order, field: object, total: int) -> None:
+    """It is what the items cost."""
+    cost = sum(item.quantity * item.product.price for item in order.items)
+    if total != cost:
+        raise ValueError(f"total is {money(total)}, but the items cost {money(cost)}")
 
 
 @attrs.frozen
 class Order:
-    """What a customer wants, checked. ``total`` in cents."""
+    """What a customer wants. There is none that is not right. ``total`` in cents."""
 
-    id: str = attrs.field()
+    id: str = attrs.field(validator=check_id)
     placed: date
-    customer: str = attrs.field(validator=written)
-    email: str = attrs.field(validator=written)
-    street: str = attrs.field(validator=written)
-    postcode: str = attrs.field(validator=written)
-    city: str = attrs.field(validator=written)
-    country: str = attrs.field(validator=written)
+    customer: str = attrs.field(validator=check_text)
+    email: str = attrs.field(validator=[check_text, check_email])
+    street: str = attrs.field(validator=check_text)
+    postcode: str = attrs.field(validator=check_text)
+    city: str = attrs.field(validator=check_text)
+    country: str = attrs.field(validator=[check_text, check_country])
     items: tuple[Item, ...]
-    total: int = attrs.field()
-
-    @id.validator
-    def _check_id(self, _: object, id: str) -> None:
-        if not re.fullmatch("[A-Za-z0-9._-]{1,40}", id):
-            raise ValueError(f"order {quoted(id)} is no number such as 2001" if id else "no order")
-
-    @email.validator
-    def _check_email(self, _: object, email: str) -> None:
-        if not re.fullmatch(r"[^@\s]+@[^@\s]+", email):
-            raise ValueError(f"email {quoted(email)} is no address")
-
-    @country.validator
-    def _check_country(self, _: object, country: str) -> None:
-        if not re.fullmatch("[A-Z]{2}", country):
-            raise ValueError(f"country {quoted(country)} is no two-letter code such as DE")
-
-    @total.validator
-    def _check_total(self, _: object, total: int) -> None:
-        cost = sum(item.quantity * item.product.price for item in self.items)
-        if total != cost:
-            raise ValueError(f"total is {money(total)}, but the items cost {money(cost)}")
+    total: int = attrs.field(validator=check_total)
 
 
 @attrs.frozen

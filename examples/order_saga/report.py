@@ -66,12 +66,12 @@ def endings(day: Day) -> Table:
     """How many orders ended how, and what they are worth."""
     orders: Counter[str] = Counter()
     worth: Counter[str] = Counter()
-    for entry in day.book.entries.values():
-        ending = f"undone: {entry.why}" if entry.status is Status.UNDONE else entry.status.value
-        if entry.status is Status.WAITING:
+    for page in day.book.pages.values():
+        ending = f"undone: {page.why}" if page.status is Status.UNDONE else page.status.value
+        if page.status is Status.WAITING:
             ending = "not begun"
         orders[ending] += 1
-        worth[ending] += entry.order.total
+        worth[ending] += page.order.total
     made = table("Orders", "ending", "orders", "EUR")
     for ending, count in sorted(orders.items(), key=lambda each: (-each[1], each[0])):
         made.add_row(Text(ending), f"{count:,}", money(worth[ending]))

@@ -1,7 +1,8 @@
 """The saga of one order: charge, reserve, ship; and if that cannot be, take it all back.
 
-It remembers nothing that it could not do without. A saga that crashes begins again, and what was
-done already is answered from the books under the same keys.
+What it must not forget stands on the page of its order in the book: before a step is asked for, how
+to undo it; and once it is decided to undo, why. So a saga that crashes is started again and goes
+on: what was done already is answered from the ledgers, under the same keys.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from examples.order_saga.messages import (
     Step,
     Undo,
 )
-from examples.order_saga.orderbook import Mark, OrderBook, Status
+from examples.order_saga.orderbook import Mark, OrderBook, Page
 from examples.order_saga.trouble import Fate, Trouble
 
 if TYPE_CHECKING:
@@ -53,74 +54,64 @@ class Finished:
 class Saga(Actor):
     """Takes one order through the shop."""
 
-    order: Order
-    services: Mapping[str, Ref[Any]]
+    page: Page
     book: OrderBook
+    services: Mapping[str, Ref[Any]]
     trouble: Trouble
     desk: Ref[Any]
-    undos: list[tuple[type[Undo], str]] = attrs.field(init=False, factory=list)
 
     async def on_ready(self) -> None:
         """Begins at once, and again after a crash."""
-        self.book.begin(self.order.id)
-        try:
-            await self.place_order()
-        except (Refusal, NoAnswer) as no:
-            await self.undo_all(why=str(no))
-            self.book.finish(self.order.id, Status.UNDONE, str(no))
-        else:
-            self.book.finish(self.order.id, Status.COMPLETE)
-        self.desk.cast(Finished(self.order.id))
+        self.book.begin(self.page)
+        if not self.page.why:
+            try:
+                await self.place_order(self.page.order)
+            except (Refusal, NoAnswer) as no:
+                self.page.why = str(no)
+        if self.page.why:
+            await self.undo_all()
+        self.book.finish(self.page)
+        self.desk.cast(Finished(self.page.order.id))
         self.stop()
 
-    async def place_order(self) -> None:
+    async def place_order(self, order: Order) -> None:
         """The whole of it."""
-        order = self.order
         await self.step(Charge(f"{order.id}/charge", order), undo=Refund)
         await self.step(Reserve(f"{order.id}/reserve", order), undo=Release)
         await self.step(Ship(f"{order.id}/ship", order), undo=Recall)
 
     async def step(self, step: Step, undo: type[Undo]) -> None:
         """Have one step done. Its undo is noted first: once it is asked for, it may happen."""
-        self.undos.append((undo, step.key))
-        self.mark(step.key, Mark.ASKED)
+        self.page.undos[step.key] = undo
+        self.page.marks[step.key] = Mark.ASKED
         try:
             await self.ask(step, ATTEMPTS)
         except Refusal:
-            self.mark(step.key, Mark.REFUSED)
-            self.undos.pop()  # "no" is an answer: there is nothing to take back
+            del self.page.undos[step.key]  # "no" is an answer: there is nothing to take back
+            self.page.marks[step.key] = Mark.REFUSED
             raise
-        except NoAnswer:
-            self.mark(step.key, Mark.UNKNOWN)
-            raise
-        self.mark(step.key, Mark.DONE)
+        self.page.marks[step.key] = Mark.DONE
 
-    async def undo_all(self, why: str) -> None:
+    async def undo_all(self) -> None:
         """Take back what was done, and what may have been done, the last first."""
-        while self.undos:
-            undo, key = self.undos.pop()
-            await self.ask(undo(key, why))
-            self.mark(key, Mark.UNDONE)
+        for key, undo in reversed(self.page.undos.items()):
+            await self.ask(undo(key))
+            self.page.marks[key] = Mark.UNDONE
 
     async def ask(self, message: Step | Undo, attempts: int | None = None) -> None:
         """Send a message until it is answered, with the same key every time.
 
         Raises the Refusal that is the answer; NoAnswer when the attempts are spent.
         """
-        patience = self.trouble.settings.patience
         for attempt in count(1):
             try:
-                await self.services[message.to].call(message, timeout=patience)
+                component = self.services[message.to]
+                await component.call(message, timeout=self.trouble.settings.patience)
                 break
             except (ActorDied, CallTimeout, NoSuchActor) as error:
                 if attempt == attempts:
                     raise NoAnswer(f"no answer from {message.to}") from error
-                self.book.retry(self.order.id)
+                self.page.retries += 1
                 await trio.sleep(PAUSE)
         if self.trouble.saga_falls(f"{type(message).__name__} {message.key}"):
             raise self.trouble.crash("saga", Fate.CRASH_AFTER, message.key)
-
-    def mark(self, key: str, mark: Mark) -> None:
-        """Enter in the order book how far a step has come."""
-        order, _, step = key.partition("/")
-        self.book.mark(order, step, mark)

@@ -20,11 +20,13 @@ class Settings:
     delay: float = 0.0
 
     @property
-    def patience(self) -> float:
-        """Seconds a saga waits for an answer: longer than the longest queue it may stand in."""
-        return 1.0 + 2 * self.at_once * self.delay
-
-    @property
     def backoff(self) -> Backoff:
         """Crashes are expected here, so restarts are paced, not counted."""
         return Backoff(8 * self.delay, 16 * self.delay, reset=1.0)
+
+    @property
+    def patience(self) -> float:
+        """Seconds a saga waits for an answer: about twice as long as the longest queue takes, the
+        restarts on the way included."""
+        per_message = self.delay + self.crash_rate * self.backoff.cap
+        return 1.0 + 2 * self.at_once * per_message

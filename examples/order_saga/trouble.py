@@ -36,9 +36,9 @@ class Trouble:
     same place for ever."""
 
     settings: Settings
-    met: Counter[tuple[str, Fate]] = attrs.field(init=False, factory=Counter)
+    met: Counter[tuple[str, Fate]] = attrs.field(init=False, repr=False, factory=Counter)
     """What has happened, by component."""
-    _attempts: Counter[str] = attrs.field(init=False, factory=Counter)
+    _attempts: Counter[str] = attrs.field(init=False, repr=False, factory=Counter)
 
     def fate(self, message: Step | Undo) -> Fate:
         """Of this attempt. A refusal is for good: the next attempt hears it too."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING
 
-import attrs
 import trio
 from rich.console import Console, Group, RenderableType
 from rich.layout import Layout
@@ -23,14 +22,13 @@ from examples.order_saga.orders import money
 if TYPE_CHECKING:
     from examples.order_saga.census import Member
     from examples.order_saga.day import Day
-    from examples.order_saga.orderbook import Entry
+    from examples.order_saga.orderbook import Page
 
 STEPS = ("charge", "reserve", "ship")
 MARKS = {
     Mark.ASKED: ("…", "yellow"),
     Mark.DONE: ("✔", "green"),
     Mark.REFUSED: ("✘", "red"),
-    Mark.UNKNOWN: ("?", "red"),
     Mark.UNDONE: ("↩", "magenta"),
 }
 NOT_YET = ("·", "bright_black")
@@ -56,7 +54,7 @@ class PlainView:
 
     def show(self, day: Day, shop: Member) -> None:
         """One line for each tenth of the orders."""
-        counts, total = day.book.counts, max(1, len(day.book.entries))
+        counts, total = day.book.counts, max(1, len(day.book.pages))
         finished = counts[Status.COMPLETE] + counts[Status.UNDONE]
         if finished * 10 // total > self.tenths:
             self.tenths = finished * 10 // total
@@ -79,21 +77,21 @@ class LiveView:
         """Draw it."""
         console = self.live.console
         cells = cell_rows(day, console.width - 4)
+        rows = console.height - len(cells) - 6  # what is left inside of the frames
         layout = Layout()
         layout.split_column(
             Layout(header(day), size=1),
             Layout(name="middle"),
             Layout(footer(day, cells, trio.current_time() - self.began), size=len(cells) + 3),
         )
-        rows = console.height - len(cells) - 4
-        right = Layout(ratio=4)
+        right = Layout(ratio=2)
         right.split_column(
             Layout(panel("Books", books(day)), size=6),
             Layout(panel("Finished", finished(day, rows))),
             Layout(panel("Crashes", crashes(day, rows)), size=max(4, rows // 4)),
         )
-        tree = panel("Supervision tree", supervision_tree(day, shop))
-        layout["middle"].split_row(Layout(tree, ratio=5), right)
+        tree = panel("Supervision tree", supervision_tree(day, shop, rows))
+        layout["middle"].split_row(Layout(tree, ratio=3), right)
         self.live.update(layout, refresh=True)
 
 
@@ -111,16 +109,17 @@ def header(day: Day) -> RenderableType:
     return line
 
 
-def supervision_tree(day: Day, shop: Member) -> Tree:
-    """The tree with its restarts; the orders under way are children in it."""
+def supervision_tree(day: Day, shop: Member, rows: int) -> Tree:
+    """The tree with its restarts; the orders under way are children in it, as far as they fit."""
+    room = rows - 10
 
     def grow(branch: Tree, member: Member) -> None:
+        if member.ref.name == "sagas":
+            for page in islice(day.book.running.values(), room):
+                branch.add(under_way(page))
+            return
         for child in member.children:
-            entry = day.book.running.get(child.ref.path.rpartition("/order-")[2])
-            if entry is not None:
-                branch.add(under_way(entry))
-            elif member.ref.name != "sagas":
-                grow(branch.add(place(day, child)), child)
+            grow(branch.add(place(day, child)), child)
 
     tree = Tree(place(day, shop), guide_style="bright_black")
     grow(tree, shop)
@@ -141,13 +140,14 @@ def place(day: Day, member: Member) -> Text:
     return text
 
 
-def under_way(entry: Entry) -> Text:
-    """``2017  charge ✔  reserve …  ship ·  Anna Schmidt``."""
-    text = Text(f"{entry.order.id}  ", "bright_black", no_wrap=True, overflow="ellipsis")
+def under_way(page: Page) -> Text:
+    """``2017  charge ✔ reserve … ship ·  Anna Schmidt``."""
+    text = Text(f"{page.order.id}  ", no_wrap=True, overflow="ellipsis")
     for step in STEPS:
-        symbol, style = MARKS[entry.steps[step]] if step in entry.steps else NOT_YET
-        text.append(f"{step} {symbol}  ", style)
-    return text.append(entry.order.customer, "bright_black")
+        mark = page.marks.get(f"{page.order.id}/{step}")
+        symbol, style = MARKS[mark] if mark else NOT_YET
+        text.append(f"{step} {symbol} ", style)
+    return text.append(f" {page.order.customer}", "bright_black")
 
 
 def books(day: Day) -> Table:
@@ -159,20 +159,20 @@ def books(day: Day) -> Table:
     table.add_row("money in the till", money(day.books.payments.accounts["till", "cents"]))
     table.add_row("items on the shelf", f"{held(inventory, 'shelf'):,}")
     table.add_row("items packed", f"{held(inventory, 'packed'):,}")
-    table.add_row("parcels with the courier", f"{held(shipping, 'courier'):,}")
+    table.add_row("parcels sent", f"{held(shipping, 'courier'):,}")
     return table
 
 
 def finished(day: Day, rows: int) -> Table:
     """The orders that have ended, the latest first."""
-    table = Table.grid(padding=(0, 1))
-    table.add_column(style="bright_black", no_wrap=True)
-    table.add_column(justify="right", no_wrap=True)
-    table.add_column(no_wrap=True, overflow="ellipsis")
-    for entry in islice(reversed(day.book.finished), rows):
-        undone = Text(f"↩ {entry.why}", "magenta")
-        ending = Text("✔ complete", "green") if entry.status is Status.COMPLETE else undone
-        table.add_row(Text(entry.order.id), money(entry.order.total), ending)
+    table = Table.grid(padding=(0, 1), expand=True)
+    table.add_column()
+    table.add_column(justify="right")
+    table.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
+    for page in islice(reversed(day.book.finished), rows):
+        undone = Text(f"↩ {page.why}", "magenta")
+        ending = Text("✔ complete", "green") if page.status is Status.COMPLETE else undone
+        table.add_row(Text(page.order.id), money(page.order.total), ending)
     return table
 
 
@@ -184,16 +184,16 @@ def crashes(day: Day, rows: int) -> Text:
 
 def cell_rows(day: Day, width: int) -> list[Text]:
     """A cell for each order of the file, in its colour; none if there are too many."""
-    entries = list(day.book.entries.values())
-    if len(entries) > LAST_CELLS or width < 1:
+    pages = list(day.book.pages.values())
+    if len(pages) > LAST_CELLS or width < 1:
         return []
-    rows = [entries[i : i + width] for i in range(0, len(entries), width)]
-    return [Text.assemble("  ", *(CELLS[entry.status] for entry in row)) for row in rows]
+    rows = [pages[i : i + width] for i in range(0, len(pages), width)]
+    return [Text.assemble("  ", *(CELLS[page.status] for page in row)) for row in rows]
 
 
 def footer(day: Day, cells: list[Text], seconds: float) -> Group:
     """All orders, and how many there are of each kind."""
-    counts, total = day.book.counts, len(day.book.entries)
+    counts, total = day.book.counts, len(day.book.pages)
     done = counts[Status.COMPLETE] + counts[Status.UNDONE]
     line = Table.grid(padding=(0, 2, 0, 0))
     line.add_column(width=0)

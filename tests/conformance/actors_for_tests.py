@@ -44,7 +44,7 @@ class Crash:
 class Leave:
     """End by yourself."""
 
-    exit: Exit = Normal()
+    exit: Exit = attrs.field(factory=Normal)
 
 
 @attrs.frozen
@@ -179,6 +179,7 @@ async def supervise(
 ) -> tuple[Ref[Any], list[Ref[Any]]]:
     """A supervisor that does not return when it ends, and its children; ``"dynamic"`` too."""
     flags = {"restart": "temporary", **flags}
+    supervisor: Ref[Any]
     if strategy != "dynamic":
         supervisor = await system.start(GROUPS[strategy](*children, **flags))
         return supervisor, [info.ref for info in await supervisor.call(WhichChildren())]

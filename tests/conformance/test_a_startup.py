@@ -260,19 +260,23 @@ async def test_A16_a_dynamic_supervisor_passes_the_error_of_the_child_on(
 
 
 @pytest.mark.parametrize("strategy", ["one_for_one", "dynamic"])
-async def test_A18_defaults_can_be_read_back(
-    system: System, script: Script, strategy: str
-) -> None:
+async def test_A18_defaults_can_be_read_back(system: System, script: Script, strategy: str) -> None:
     supervisor, refs = await supervise(
         system, strategy, Child(Plain, script, "a"), Child(DynamicSupervisor)
     )
     keys: list[Any] = refs if strategy == "dynamic" else ["Plain", "DynamicSupervisor"]
     a, b = [await supervisor.call(GetChild(key)) for key in keys]
     assert (a.kind, a.spec.restart, a.spec.shutdown, a.spec.significant) == (
-        "worker", "permanent", 5.0, False,
+        "worker",
+        "permanent",
+        5.0,
+        False,
     )
     assert (b.kind, b.spec.restart, b.spec.shutdown, b.spec.significant) == (
-        "supervisor", "permanent", inf, False,
+        "supervisor",
+        "permanent",
+        inf,
+        False,
     )
     assert (a.spec.start_timeout, a.spec.mailbox, a.spec.backoff) == (30.0, 10_000, None)
     assert (a.ref, b.ref) == tuple(refs)

@@ -105,9 +105,9 @@ def test_B5_what_is_started_is_an_actor_class(start: Any) -> None:
 
 def test_B5_the_arguments_are_checked_where_the_spec_is_written() -> None:
     with pytest.raises(TypeError, match="Plain"):
-        Child(Plain, Script())  # type: ignore[call-arg]
+        Child(Plain, Script())  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="Quiet"):
-        Child(Quiet, 1)  # type: ignore[call-arg]
+        Child(Quiet, 1)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("given", [{}, {"restart": "permanent"}])
@@ -302,11 +302,17 @@ async def test_B20_defaults_are_three_restarts_within_five_seconds(
 ) -> None:
     flags = Flags()
     assert (flags.strategy, flags.max_restarts, flags.within, flags.auto_shutdown) == (
-        "one_for_one", 3, 5.0, "never",
+        "one_for_one",
+        3,
+        5.0,
+        "never",
     )
     for cls in (Supervisor, DynamicSupervisor):
         assert (cls.strategy, cls.max_restarts, cls.within, cls.auto_shutdown) == (
-            "one_for_one", 3, 5.0, "never",
+            "one_for_one",
+            3,
+            5.0,
+            "never",
         )
     for strategy in STRATEGIES:
         spec = GROUPS[strategy](*workers(Plain, script, "a"))

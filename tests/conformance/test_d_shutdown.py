@@ -14,8 +14,8 @@ from actors import (
     Crashed,
     Exit,
     Killed,
-    NoSuchActor,
     Normal,
+    NoSuchActor,
     Ref,
     Shutdown,
     StartFailed,
@@ -24,7 +24,17 @@ from actors import (
 )
 from actors.telemetry import ActorUnresponsive
 from actors.testing import dead_letters
-from supervisors import Backoff, Child, DynamicSupervisor, StartChild, StopChild, one_for_one
+from supervisors import (
+    Backoff,
+    Child,
+    ChildRunning,
+    DeleteChild,
+    DynamicSupervisor,
+    RestartChild,
+    StartChild,
+    StopChild,
+    one_for_one,
+)
 from tests.conformance.actors_for_tests import (
     STRATEGIES,
     Awaiting,
@@ -89,9 +99,7 @@ async def test_D1_children_stop_in_reverse_one_at_a_time(
     supervisor, _ = await supervise(system, strategy, a, inner, d)
     script.take()
     assert await stop(supervisor) == 4
-    assert script.log == [
-        f"{step} {name}" for name in "dcba" for step in ("asked", "stop")
-    ]
+    assert script.log == [f"{step} {name}" for name in "dcba" for step in ("asked", "stop")]
 
 
 async def test_D1_plain_children_stop_in_reverse(system: System, script: Script) -> None:
@@ -127,7 +135,10 @@ async def test_D3_a_child_that_is_too_slow_is_killed(system: System, script: Scr
     supervisor, _ = await supervise(system, "one_for_one", *specs, id="top")
     assert await stop(supervisor) == 2
     assert exits.all == [
-        ("c", Shutdown()), ("b", Killed()), ("a", Shutdown()), ("top", Shutdown()),
+        ("c", Shutdown()),
+        ("b", Killed()),
+        ("a", Shutdown()),
+        ("top", Shutdown()),
     ]
     assert "stop b" not in script.log
 
@@ -187,6 +198,77 @@ async def test_D3_nobody_takes_the_place_of_a_child_that_does_not_yield(
     await stop(supervisor)
 
 
+@pytest.mark.parametrize("strategy", ["one_for_one", "dynamic"])
+async def test_D3_a_child_that_does_not_yield_in_its_start_is_not_waited_for_either(
+    system: System, script: Script, strategy: str
+) -> None:
+    """K17: neither by its starter nor by the stop of its supervisor."""
+    release = trio.Event()
+
+    class Starting(Actor):
+        async def on_start(self) -> None:
+            with trio.CancelScope(shield=True):
+                await release.wait()
+
+    supervisor, (a,) = await supervise(system, strategy, *workers(Plain, script, "a"))
+    spec = Child(Starting, id="starting", start_timeout=3, name="starting")
+    try:
+        with pytest.raises(StartFailed) as caught:
+            await supervisor.call(StartChild(spec), timeout=100)
+        assert 3 <= trio.current_time() < 10
+        assert system.whereis("starting") is None and a.alive
+        assert await stop(supervisor) < 10
+        assert script.log == ["start a", "stop a"]
+    finally:
+        release.set()
+    await settled()
+    assert caught.value.ref is not None and caught.value.ref.state == "gone"
+
+
+async def test_D3_a_stopped_child_that_does_not_yield_is_stopped_when_it_does(
+    system: System,
+) -> None:
+    """K17, S5: its end after all is no reason for a restart."""
+    release = trio.Event()
+    stubborn = Child(Stubborn, release, id="stubborn", shutdown=2, name="stubborn")
+    supervisor, (ref,) = await supervise(system, "one_for_one", stubborn, max_restarts=0)
+    ref.cast(Work(0))
+    await settled()
+    try:
+        await supervisor.call(StopChild("stubborn"))
+        assert ref.incarnation == 1 and system.whereis("stubborn") is None
+        with pytest.raises(ChildRunning):
+            await supervisor.call(DeleteChild("stubborn"))
+    finally:
+        release.set()
+    await settled()
+    assert ref.state == "stopped" and ref.incarnation == 1 and supervisor.alive
+    assert await supervisor.call(RestartChild("stubborn")) == ref
+    assert ref.alive and ref.incarnation == 2
+
+
+@pytest.mark.parametrize("strategy", ["one_for_all", "rest_for_one"])
+async def test_D3_a_group_waits_for_the_place_of_a_child_that_does_not_yield(
+    system: System, script: Script, strategy: str
+) -> None:
+    """K17: no new tenant until it is gone, and its late end is not one more failure."""
+    release = trio.Event()
+    (a,) = workers(Plain, script, "a")
+    stubborn = Child(Stubborn, release, id="stubborn", shutdown=2)
+    supervisor, refs = await supervise(system, strategy, a, stubborn, max_restarts=1)
+    refs[1].cast(Work(0))
+    await settled()
+    refs[0].cast(Crash())
+    try:
+        await trio.sleep(100)
+        assert [ref.incarnation for ref in refs] == [2, 1]
+    finally:
+        release.set()
+    await settled()
+    assert [ref.incarnation for ref in refs] == [2, 2] and refs[1].alive
+    assert supervisor.alive
+
+
 async def test_D5_the_time_of_dynamic_children_is_one_for_all(
     system: System, script: Script
 ) -> None:
@@ -196,7 +278,10 @@ async def test_D5_the_time_of_dynamic_children_is_one_for_all(
     supervisor, _ = await supervise(system, "dynamic", *specs, id="top")
     assert await stop(supervisor) == 2
     assert sorted(exits.all[:-1], key=str) == [
-        ("a", Shutdown()), ("b", Killed()), ("c", Shutdown()), ("d", Killed()),
+        ("a", Shutdown()),
+        ("b", Killed()),
+        ("c", Shutdown()),
+        ("d", Killed()),
     ]
     assert exits.all[-1] == ("top", Shutdown())
 
@@ -319,7 +404,10 @@ async def test_D13_children_stop_each_in_its_own_way(
     supervisor, _ = await supervise(system, strategy, *specs)
     assert await stop(supervisor) == (100 if strategy == "dynamic" else 103)
     assert dict(exits.all[:4]) == {
-        "patient": Shutdown(), "killed": Killed(), "zero": Killed(), "bounded": Killed(),
+        "patient": Shutdown(),
+        "killed": Killed(),
+        "zero": Killed(),
+        "bounded": Killed(),
     }
 
 
@@ -414,9 +502,7 @@ async def test_D20_last_words_are_shielded_from_the_cancellation_around_the_syst
     assert trio.current_time() == 4
 
 
-async def test_D21_a_stop_overtakes_the_messages_that_wait(
-    system: System, script: Script
-) -> None:
+async def test_D21_a_stop_overtakes_the_messages_that_wait(system: System, script: Script) -> None:
     """Ours, K16: the running turn is finished, what waits behind it is told so."""
     exits = Exits(system)
     letters = dead_letters(system)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import trio
 
-from actors import Crashed, Exit, Killed, NoSuchActor, Normal, Ref, Shutdown, System
+from actors import Crashed, Exit, Killed, Normal, NoSuchActor, Ref, Shutdown, System
 from supervisors import (
     Backoff,
     Child,
@@ -210,7 +210,8 @@ async def test_E12_the_arguments_of_a_temporary_child_go_with_it(
     if how == "stop":
         await supervisor.call(StopChild(ref if strategy == "dynamic" else "a"))
     else:
-        await end(ref, {"crash": Crashed(Boom()), "leave": Normal(), "kill": Killed()}[how])
+        exits: dict[str, Exit] = {"crash": Crashed(Boom()), "leave": Normal(), "kill": Killed()}
+        await end(ref, exits[how])
     assert ref.state == "gone"
     del ref
     assert await counts(supervisor) == (0, 0, 0, 0)

@@ -125,9 +125,15 @@ async def test_F5_one_for_all_redoes_the_whole_group_when_a_later_child_fails(
     refs[0].cast(Crash())
     await settled()
     assert script.log == [
-        "stop a", "stop c", "stop b",
-        "start a", "start b", "stop a",
-        "start a", "start b", "start c",
+        "stop a",
+        "stop c",
+        "stop b",
+        "start a",
+        "start b",
+        "stop a",
+        "start a",
+        "start b",
+        "start c",
     ]
     assert exits.of("a")[1:] == [Shutdown()]
     assert incarnations(refs) == [3, 3, 2]
@@ -150,17 +156,19 @@ async def test_F6_rest_for_one_keeps_the_earlier_children_when_a_later_one_fails
     system: System, script: Script, worker: type[Plain]
 ) -> None:
     exits = Exits(system)
-    supervisor, refs = await supervise(
-        system, "rest_for_one", *workers(worker, script, "a b c d")
-    )
+    supervisor, refs = await supervise(system, "rest_for_one", *workers(worker, script, "a b c d"))
     script.take()
     script.broken["c"] = 1
     refs[1].cast(Crash())
     await settled()
     assert script.log == [
-        "stop b", "stop d", "stop c",
-        "start b", "start c",
-        "start c", "start d",
+        "stop b",
+        "stop d",
+        "stop c",
+        "start b",
+        "start c",
+        "start c",
+        "start d",
     ]
     assert len(exits.of("b")) == 1
     assert incarnations(refs) == [1, 2, 3, 2]
@@ -282,9 +290,14 @@ async def test_F13_a_failure_during_a_restart_is_handled_after_it(
     assert refs[0].state == "stopping"
     await trio.sleep(10)
     assert await states(supervisor) == {"a": "up", "b": "up", "c": "up"}
-    assert incarnations(refs) == {
-        "one_for_one": [2, 2, 1], "rest_for_one": [2, 3, 3], "one_for_all": [3, 3, 3],
-    }[strategy]
+    assert (
+        incarnations(refs)
+        == {
+            "one_for_one": [2, 2, 1],
+            "rest_for_one": [2, 3, 3],
+            "one_for_all": [3, 3, 3],
+        }[strategy]
+    )
 
 
 @pytest.mark.parametrize("strategy", [*STRATEGIES, "dynamic"])
@@ -307,8 +320,11 @@ async def test_F13_two_failures_at_once_are_both_handled(
 
 @pytest.mark.parametrize(
     ("strategy", "stopped", "restarted"),
-    [("one_for_one", "b", [1, 2, 1]), ("rest_for_one", "b c", [1, 2, 2]),
-     ("one_for_all", "b c a", [2, 2, 2])],
+    [
+        ("one_for_one", "b", [1, 2, 1]),
+        ("rest_for_one", "b c", [1, 2, 2]),
+        ("one_for_all", "b c a", [2, 2, 2]),
+    ],
 )
 async def test_F4_a_backoff_stops_the_group_at_once_and_starts_it_after_the_delay(
     system: System,

@@ -152,9 +152,10 @@ async def test_G3_a_supervisor_that_the_system_has_made_leaves_it_so_too(
 @pytest.mark.parametrize("restart", ["permanent", "transient"])
 @pytest.mark.parametrize("strategy", ALL)
 async def test_G4_a_supervisor_that_gives_up_is_restarted_unless_temporary(
-    system: System, script: Script, worker: type[Plain], strategy: str, restart: str
+    system: System, script: Script, worker: type[Plain], strategy: str, restart: Any
 ) -> None:
     """S7, ours: a transient sub-supervisor never stays dead unnoticed."""
+    inner: Child[Any]
     if strategy == "dynamic":
         inner = Child(partial(DynamicSupervisor, max_restarts=0), id="inner", restart=restart)
     else:
@@ -273,7 +274,9 @@ async def test_G11_a_failure_goes_up_from_supervisor_to_supervisor(
     await crash(ref)
     assert (middle.incarnation, ref.incarnation, top.incarnation) == (2, 3, 1)
     assert [first.incarnation, last.incarnation] == {
-        "one_for_one": [1, 1], "rest_for_one": [1, 2], "one_for_all": [2, 2],
+        "one_for_one": [1, 1],
+        "rest_for_one": [1, 2],
+        "one_for_all": [2, 2],
     }[strategy]
     await crash(ref)
     assert top.alive and ref.incarnation == 4

@@ -168,6 +168,18 @@ async def test_S3_nor_does_a_state_that_cannot_be_installed(
     assert await ref.call(Ask()) == ("alice", 10)
 
 
+async def test_S3_nor_does_one_that_changes_its_argument_first(system: System) -> None:
+    ref: Ref[Any] = await system.start(Slotted, 10)
+
+    def change(state: dict[str, Any]) -> dict[str, Any]:
+        state.update(owner="mallory", nonsense=1)
+        return state
+
+    with pytest.raises(AttributeError):
+        await replace_state(ref, change)
+    assert await get_state(ref) == {"balance": 10, "owner": "alice"}
+
+
 async def test_S5_while_suspended_messages_wait_and_introspection_answers(
     system: System,
 ) -> None:

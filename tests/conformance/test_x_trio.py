@@ -27,6 +27,7 @@ from actors import (
     NoSuchActor,
     Ref,
     Shutdown,
+    StartFailed,
     System,
     open_system,
 )
@@ -111,28 +112,32 @@ async def test_X1_cancelling_from_outside_stops_everything_in_order() -> None:
     assert trio.current_time() == 15.0
 
 
-@pytest.mark.parametrize("where", ["in on_start", "in a call", "at its end"])
-async def test_X1_no_cancelled_is_swallowed_wherever_the_body_waits(where: str) -> None:
+class Endless(Slow):
+    """Does not come up."""
+
+    async def on_start(self) -> None:
+        await trio.sleep_forever()
+
+
+@pytest.mark.parametrize("waits", ["for a start", "for an answer", "for room", "for an end"])
+async def test_X1_no_cancelled_is_swallowed_wherever_the_body_waits(waits: str) -> None:
     log: Log = []
-
-    class Starts(Slow):
-        async def on_start(self) -> None:
-            if where == "in on_start":
-                await trio.sleep_forever()
-
-    with trio.CancelScope() as scope:
+    with trio.move_on_after(3) as scope:
         async with open_system(theatre(log), watchdog=None) as system:
-            trio.lowlevel.current_task()
-            if where == "at its end":
-                scope.cancel()
-            else:
-                scope.deadline = 3.0
-            ref = await system.start(Starts, log, "extra") if where != "at its end" else None
-            if ref is not None:
-                await ref.call(defers([]), timeout=None)
-    assert scope.cancelled_caught == (where != "at its end")
-    extra = [("extra", Shutdown())] if where == "in a call" else []
-    assert log == [*extra, *REVERSED]
+            ref = await system.start(Child(Slow, log, "extra", mailbox=1))
+            ref.cast(naps(4))
+            if waits == "for a start":
+                await system.start(Endless, log, "endless")
+            elif waits == "for an answer":
+                await ref.call(Ask(), timeout=None)
+            elif waits == "for room":
+                await ref.send(Note())
+                await ref.send(Note())
+                await ref.send(Note())
+            await ref.wait()
+    assert scope.cancelled_caught
+    assert log == [("extra", Shutdown()), *REVERSED]
+    assert trio.current_time() == 4.0 + 6.0
 
 
 async def test_X1_a_scope_cancelled_before_still_sees_an_ordered_stop() -> None:
@@ -145,13 +150,19 @@ async def test_X1_a_scope_cancelled_before_still_sees_an_ordered_stop() -> None:
     assert log == REVERSED
 
 
+async def test_X1_a_scope_cancelled_when_the_body_is_through_has_nothing_to_see() -> None:
+    """The stop is shielded: nothing of it is cancelled, so nothing is caught."""
+    log: Log = []
+    with trio.CancelScope() as scope:
+        async with open_system(theatre(log), watchdog=None):
+            scope.cancel()
+    assert not scope.cancelled_caught
+    assert log == REVERSED
+    assert trio.current_time() == 5.0
+
+
 async def test_X1_what_is_up_while_the_root_still_comes_up_is_stopped_in_order() -> None:
     log: Log = []
-
-    class Endless(Slow):
-        async def on_start(self) -> None:
-            await trio.sleep_forever()
-
     inner = one_for_one(Child(Slow, log, "b", id="b"), Child(Endless, log, "endless"), id="inner")
     root = one_for_one(Child(Slow, log, "a", id="a"), inner, Child(Slow, log, "never"))
     with trio.move_on_after(5) as scope:
@@ -163,9 +174,9 @@ async def test_X1_what_is_up_while_the_root_still_comes_up_is_stopped_in_order()
 
 
 async def shielded(released: trio.Event, log: Log) -> None:
-    with trio.CancelScope(shield=True):
+    with trio.CancelScope(shield=True, deadline=trio.current_time() + 1000):
         await released.wait()
-    log.append("released")
+        log.append("released")
 
 
 async def swallowing(released: trio.Event, log: Log) -> None:
@@ -250,6 +261,76 @@ async def test_X2_nobody_takes_its_place_until_it_has_gone(
     assert results == ["served"]
     assert ref.incarnation == 2
     assert log == ["released"]
+
+
+@STUBBORN
+@pytest.mark.parametrize("start", ["system.start", "StartChild", "the tree's"])
+async def test_X2_nor_is_a_start_held_up_that_does_not_yield_to_its_timeout(
+    system: System, stubborn: Stubborn, start: str
+) -> None:
+    """The starter is told, the name is free, and what came up before is stopped."""
+    log: Log = []
+    released = trio.Event()
+
+    class GoesOn(Recorder):
+        async def on_start(self) -> None:
+            await stubborn(released, self.log)
+
+    child = Child(GoesOn, log, name="stubborn", start_timeout=2.0)
+    with pytest.raises(StartFailed):
+        if start == "system.start":
+            await system.start(child)
+        elif start == "StartChild":
+            parent = await system.start(one_for_one())
+            await parent.call(StartChild(child))
+        else:
+            await system.start(one_for_one(Child(Slow, log, "first"), child))
+    failed_at = trio.current_time()
+    released.set()
+    assert system.whereis("stubborn") is None
+    if start == "the tree's":
+        assert log == [("first", Shutdown())]
+    else:
+        assert failed_at == 3.0
+    await wait_all_tasks_blocked()
+    assert log[-1] == "released"
+    assert (await system.start(Recorder, name="stubborn")).alive
+
+
+@pytest.mark.parametrize("tree", [one_for_all, rest_for_one])
+async def test_X2_a_group_that_waits_for_a_place_can_be_stopped(system: System, tree: Any) -> None:
+    """K17: its siblings' stop goes on, though one of them will not leave."""
+    log: Log = []
+    released = trio.Event()
+
+    async def go_on(_: object) -> None:
+        await shielded(released, log)
+
+    spec = tree(
+        Child(Recorder, log, id="crashes"),
+        Child(Slow, log, "before", id="before"),
+        Child(Recorder, log, id="stubborn", shutdown=2.0),
+        Child(Slow, log, "after", id="after"),
+        restart="temporary",
+    )
+    parent = await system.start(spec)
+    infos = {each.id: each.ref for each in await parent.call(WhichChildren())}
+    infos["stubborn"].cast(Run(go_on))
+    infos["crashes"].cast(Do(raises(Own())))
+    await trio.sleep(50)
+    states = [infos[id].incarnation for id in ("crashes", "before", "stubborn", "after")]
+    stopped = list(log)
+    log.clear()
+    with trio.move_on_after(20) as patience:
+        await parent.stop()
+    ended, state = list(log), parent.state
+    released.set()
+    await wait_all_tasks_blocked()
+    assert states == [2, 2, 1, 1]
+    assert stopped == [("after", Shutdown()), ("before", Shutdown())]
+    assert not patience.cancelled_caught
+    assert ended == [("before", Shutdown())]
+    assert state == "gone"
 
 
 def test_X2_not_even_one_that_swallows_every_cancelled_at_once() -> None:
@@ -381,37 +462,42 @@ async def raise_interrupt_slowly(_: object) -> None:
     raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize(
-    "message",
-    [
-        Do(raise_signal),
-        Run(raise_signal_slowly),
-        Do(raise_interrupt),
-        Run(raise_interrupt_slowly),
-    ],
-    ids=["signal, plain", "signal, task", "raised, plain", "raised, task"],
-)
-@pytest.mark.parametrize("path", [("a",), ("middle", "b", "b1"), ("middle", "b", "b2")])
-async def test_X4_ctrl_c_deep_in_the_tree_stops_it_in_reverse(
+PATHS = pytest.mark.parametrize("path", [("a",), ("middle", "b", "b1"), ("middle", "b", "b2")])
+
+
+@PATHS
+@pytest.mark.parametrize("message", [Do(raise_signal), Run(raise_signal_slowly)])
+async def test_X4_ctrl_c_while_an_actor_deep_in_the_tree_has_its_turn(
     message: Any, path: tuple[str, ...]
 ) -> None:
+    """K7: the turn is protected; then the tree is stopped in reverse."""
+    log: Log = []
+    with pytest.raises(KeyboardInterrupt):
+        async with open_system(theatre(log), watchdog=None) as system:
+            (await leaf(system, *path)).cast(message)
+            await trio.sleep_forever()
+    assert log == REVERSED
+
+
+@PATHS
+@pytest.mark.parametrize("message", [Do(raise_interrupt), Run(raise_interrupt_slowly)])
+async def test_X4_a_keyboard_interrupt_that_leaves_a_handler_deep_in_the_tree(
+    message: Any, path: tuple[str, ...]
+) -> None:
+    """The one it leaves has its last words at once and does not come back; the others are stopped
+    in reverse."""
     log: Log = []
     with pytest.raises(KeyboardInterrupt):
         async with open_system(theatre(log), watchdog=None) as system:
             ref = await leaf(system, *path)
             ref.cast(message)
             await trio.sleep_forever()
-    labels = [label for label, _ in log]
-    raised = isinstance(message, Do) and message.function is raise_interrupt
-    raised = raised or (isinstance(message, Run) and message.function is raise_interrupt_slowly)
-    others = [label for label in ("c", "b2", "b1", "first", "a") if label != path[-1]]
-    if raised:
-        # The one that crashed has its last words at once, the others in their order.
-        assert path[-1] in labels
-        labels.remove(path[-1])
-    else:
-        others = ["c", "b2", "b1", "first", "a"]
-    assert labels == others
+    assert ref.incarnation == 1
+    [exit] = [exit for label, exit in log if label == path[-1]]
+    assert isinstance(exit, Crashed)
+    assert [each for each in log if each[1] is not exit] == [
+        each for each in REVERSED if each[0] != path[-1]
+    ]
 
 
 @pytest.mark.parametrize("waiting", ["asleep", "in a call"])

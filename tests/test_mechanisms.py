@@ -1,0 +1,1 @@
+"""Each safety check fails once its mechanism is taken away."""

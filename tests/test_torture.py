@@ -1,0 +1,1 @@
+"""Many actors, storms of crashes, cancellation at every await, memory that stays flat."""
