@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, TypeVarTuple
 
 from actors.dispatch import NONE, Routes, callback_kind, route_tables
 from actors.exits import MailboxFull, Normal, is_orderly
-from actors.mailbox import CAUSE, CORRELATION, ID, MESSAGE, SENDER, message_of
+from actors.mailbox import CAUSE, CORRELATION, ID, MESSAGE, SENDER
 from actors.messages import Envelope
 from actors.replies import Later
 from actors.runtime import calls, host
@@ -312,8 +312,8 @@ class Actor:
 
     def _before_turn(self, place: Place, message: object) -> None:
         """A message is about to be handled."""
-        if place.idle_timer is not None and message is not place.idle_timer.message:
-            place.idle_timer.touch()
+        if place.idle_timer is not None:
+            place.idle_timer.touch(message)
 
     def _after_turn(self, place: Place) -> None:
         """A turn has ended, or a request was served."""

@@ -217,7 +217,7 @@ class Place:
     def post(self, message: object, token: Any = EXEMPT, origin: Origin = NOWHERE) -> None:
         """Queue a message that does not count against the bound: a timer's, a Down, the library's
         own. Dropped when nobody will handle it."""
-        if self.state in ("stopped", "gone"):
+        if (self.fate or self.state) in ("stopped", "gone"):
             return
         mailbox = self.open_mailbox()
         mailbox.exempt += 1

@@ -10,8 +10,9 @@ from actors.exits import ActorError, CallTimeout
 from actors.messages import Refusal
 
 if TYPE_CHECKING:
+    from actors.mailbox import Mailbox, Waiting
     from actors.place import Place
-    from actors.timers import Timers
+    from actors.timers import Cell, Timers
 
 R = TypeVar("R", contravariant=True)
 
@@ -24,6 +25,7 @@ class Slot:
 
     __slots__ = (
         "__weakref__",
+        "cell",
         "deadline",
         "done",
         "error",
@@ -31,10 +33,10 @@ class Slot:
         "inherited",
         "message",
         "place",
+        "room",
         "taken",
         "task",
         "timeout",
-        "timers",
         "value",
     )
 
@@ -55,18 +57,15 @@ class Slot:
         self.deadline = deadline
         self.inherited = inherited
         self.task: trio.lowlevel.Task | None = None
-        self.timers: Timers | None = None
+        self.room: tuple[Mailbox, Waiting] | None = None
+        """Where it waits for room in a full mailbox, if it had to."""
+        self.cell: Cell | None = None
         """Where the deadline is entered, while it is."""
         self.done = False
         self.taken = False
         """The answer no longer follows from the handler's return: deferred, forwarded, stashed."""
         self.value: Any = None
         self.error: BaseException | None = None
-
-    @property
-    def live(self) -> bool:
-        """Whether the deadline still matters."""
-        return not self.done
 
     def reply(self, value: object) -> None:
         """Answer, unless the slot is settled already."""
@@ -84,9 +83,13 @@ class Slot:
         """The slot has its answer, or nobody wants it any more."""
         self.done = True
         self.holder = None
-        if self.timers is not None:
-            self.timers.dead += 1
-            self.timers = None
+        if self.room is not None:
+            mailbox, waiting = self.room
+            mailbox.withdraw(waiting)
+            self.room = None
+        if self.cell is not None:
+            self.place.scheduler.timers.drop(self.cell)
+            self.cell = None
         if self.task is not None:
             task, self.task = self.task, None
             trio.lowlevel.reschedule(task)
@@ -96,14 +99,13 @@ class Slot:
         if self.done:
             return False
         if self.deadline is not None:
-            self.timers = timers
-            timers.enter(self.deadline, self)
+            self.cell = timers.enter(self.deadline, self)
         self.task = trio.lowlevel.current_task()
         return True
 
     def fire(self) -> None:
         """The deadline has come."""
-        self.timers = None
+        self.cell = None
         if not self.done:
             self.fail(timed_out(self.place, self.message, self.timeout, inherited=self.inherited))
 
@@ -146,7 +148,12 @@ INLINE: Slot = Slot.__new__(Slot)
 
 
 def timed_out(
-    place: Place, message: object, timeout: float | None, *, inherited: bool
+    place: Place,
+    message: object,
+    timeout: float | None,
+    *,
+    inherited: bool,
+    sent: bool = True,
 ) -> CallTimeout:
     """The CallTimeout of a call, in words."""
     why = (
@@ -154,9 +161,15 @@ def timed_out(
         if inherited
         else f"no answer within {timeout} s"
     )
-    return CallTimeout(
+    text = (
         f"{place.path} did not answer {type(message).__name__}: {why}. "
-        "It may still handle the message.",
+        "It may still handle the message."
+        if sent
+        else f"{type(message).__name__} was not sent to {place.path}: "
+        + (why if inherited else f"a timeout of {timeout} s leaves no time for an answer.")
+    )
+    return CallTimeout(
+        text,
         timeout=timeout,
         inherited=inherited,
         ref=place.ref,

@@ -94,8 +94,11 @@ class IdleTimer:
         self._last = trio.current_time()
         self._timer: Timer | None = place.scheduler.timers.after(seconds, self._fire)
 
-    def touch(self) -> None:
-        """A message is about to be handled: the quiet spell begins anew after it."""
+    def touch(self, message: object) -> None:
+        """A message is about to be handled, or was: the quiet spell begins anew. The timer's own
+        message is no sign of life."""
+        if message is self.message:
+            return
         self._last = trio.current_time()
         if self._timer is None and not self._queued:
             self._timer = self._place.scheduler.timers.after(self._seconds, self._fire)
@@ -116,9 +119,9 @@ class IdleTimer:
         quiet_at = self._last + self._seconds
         if trio.current_time() < quiet_at:
             self._timer = self._place.scheduler.timers.at(quiet_at, self._fire)
-        elif self._place.busy or self._place.mailbox:
-            self._timer = self._place.scheduler.timers.after(self._seconds, self._fire)
-        else:
-            self._timer = None
+            return
+        self._timer = None
+        # With a message at work or in the queue it is not quiet; the next touch begins anew.
+        if not self._place.busy and not self._place.mailbox:
             self._queued = True
             self._place.post(self.message, self)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import heapq
 from itertools import count
 from math import inf
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import trio
 
@@ -21,32 +21,27 @@ _COMPACT_FROM = 256
 
 
 class Entry(Protocol):
-    """What stands in the heap: a timer, or the reply slot of a call with a deadline."""
-
-    @property
-    def live(self) -> bool:
-        """Whether it is still to fire."""
-        ...
+    """What is entered: a timer, or the reply slot of a call with a deadline."""
 
     def fire(self) -> None:
         """Its moment has come."""
         ...
 
 
+Cell: TypeAlias = "list[Entry | None]"
+"""The heap's hold on an entry: emptied, it holds nothing, however far off the moment is."""
+
+
 class Timer:
     """Calls a function at ``when``, unless cancelled before."""
 
-    __slots__ = ("_call", "_timers", "when")
+    __slots__ = ("_call", "_cell", "_timers", "when")
 
     def __init__(self, timers: Timers, when: float, call: Callable[[], object]) -> None:
         self._timers = timers
-        self.when = when
         self._call: Callable[[], object] | None = call
-
-    @property
-    def live(self) -> bool:
-        """Neither fired nor cancelled."""
-        return self._call is not None
+        self.when = when
+        self._cell = timers.enter(when, self)
 
     def fire(self) -> None:
         """Call the function, once."""
@@ -58,62 +53,61 @@ class Timer:
         """Never fire; harmless when it has fired already."""
         if self._call is not None:
             self._call = None
-            self._timers.dead += 1
+            self._timers.drop(self._cell)
 
 
 class Timers:
     """The heap. ``armed`` is the moment the alarm waits for; ``rearm`` tells it of an earlier."""
 
     def __init__(self) -> None:
-        self._heap: list[tuple[float, int, Entry]] = []
+        self._heap: list[tuple[float, int, Cell]] = []
         self._next = count().__next__
-        self.dead = 0
-        """Entries that are to fire no more; whoever drops one counts it here."""
+        self._dead = 0
         self.armed = inf
         self.rearm: Callable[[float], None] = lambda when: None
 
     def __len__(self) -> int:
-        return len(self._heap) - self.dead
+        return len(self._heap) - self._dead
 
-    def enter(self, when: float, entry: Entry) -> None:
+    def enter(self, when: float, entry: Entry) -> Cell:
         """Fire ``entry`` at ``when`` (seconds on trio's clock), after those set for that moment."""
-        if self.dead > _COMPACT_FROM and self.dead * 2 > len(self._heap):
-            self._compact()
-        heapq.heappush(self._heap, (when, self._next(), entry))
+        cell: Cell = [entry]
+        heapq.heappush(self._heap, (when, self._next(), cell))
         if when < self.armed:
             self.armed = when
             self.rearm(when)
+        return cell
+
+    def drop(self, cell: Cell) -> None:
+        """Fire it no more. Once most cells are empty the heap is compacted: memory stays flat."""
+        cell[0] = None
+        self._dead += 1
+        if self._dead > _COMPACT_FROM and self._dead * 2 > len(self._heap):
+            self._heap = [entry for entry in self._heap if entry[2][0] is not None]
+            heapq.heapify(self._heap)
+            self._dead = 0
 
     def at(self, when: float, call: Callable[[], object]) -> Timer:
         """Call a function at ``when`` (seconds on trio's clock)."""
-        timer = Timer(self, when, call)
-        self.enter(when, timer)
-        return timer
+        return Timer(self, when, call)
 
     def after(self, seconds: float, call: Callable[[], object]) -> Timer:
         """Call a function in so many seconds."""
         return self.at(trio.current_time() + seconds, call)
 
-    def _compact(self) -> None:
-        """Most entries are dead: drop them, so that memory stays flat."""
-        self._heap = [entry for entry in self._heap if entry[2].live]
-        heapq.heapify(self._heap)
-        self.dead = 0
-
-    def due(self, now: float) -> Entry | None:
-        """Take out the next that is to fire by ``now``."""
-        heap = self._heap
-        while heap and heap[0][0] <= now:
-            entry = heapq.heappop(heap)[2]
-            if entry.live:
-                return entry
-            self.dead -= 1
-        return None
+    def fire_due(self, now: float) -> None:
+        """Fire what is to fire by ``now``, but for what is entered meanwhile."""
+        before = self._next()
+        while self._heap and self._heap[0][0] <= now and self._heap[0][1] < before:
+            entry = heapq.heappop(self._heap)[2][0]
+            if entry is None:
+                self._dead -= 1
+            else:
+                entry.fire()
 
     def earliest(self) -> float:
         """The next moment something is to fire; ``inf`` for never."""
-        heap = self._heap
-        while heap and not heap[0][2].live:
-            heapq.heappop(heap)
-            self.dead -= 1
-        return heap[0][0] if heap else inf
+        while self._heap and self._heap[0][2][0] is None:
+            heapq.heappop(self._heap)
+            self._dead -= 1
+        return self._heap[0][0] if self._heap else inf

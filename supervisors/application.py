@@ -116,7 +116,8 @@ class Process:
             with self._scope:
                 async with open_system(root, seed=seed) as system:
                     system.telemetry.listen(self._stopped, SystemStopped)
-                    await next(iter(system.root.places)).ref.wait()
+                    for place in tuple(system.root.places):  # none, if it has ended already
+                        await place.ref.wait()
         except ActorError as error:
             sys.stderr.write(f"{type(error).__name__}: {error}\n")
             return 1

@@ -18,7 +18,7 @@ from supervisors.admin import (
     StartChild,
 )
 from supervisors.specs import Flags, as_child, check_significant
-from supervisors.tree import Entry, Supervising
+from supervisors.tree import Entry, Failed, Supervising
 
 if TYPE_CHECKING:
     from actors import Exit
@@ -29,10 +29,11 @@ if TYPE_CHECKING:
 class Again:
     """A dynamic supervisor to itself: try again to start this child."""
 
-    __slots__ = ("entry",)
+    __slots__ = ("entry", "failed")
 
-    def __init__(self, entry: Entry) -> None:
+    def __init__(self, entry: Entry, failed: Failed | None) -> None:
         self.entry = entry
+        self.failed = failed
 
 
 class DynamicSupervisor(Supervising):
@@ -111,12 +112,13 @@ class DynamicSupervisor(Supervising):
             lifecycle.settle(entry.place, "restarting")
             if self._is_ending:
                 return
-            delay = self._count(entry, Crashed(outcome))
+            failed = Failed(entry, Crashed(outcome))
+            delay = self._pace_again(failed)
             if not self._is_ending:
-                self._try_later(entry, delay)
+                self._try_later(entry, delay, failed)
 
-    def _try_later(self, entry: Entry, delay: float | None) -> None:
-        again = entry.retry = Again(entry)
+    def _try_later(self, entry: Entry, delay: float | None, failed: Failed | None = None) -> None:
+        again = entry.retry = Again(entry, failed)
         if delay is None:
             self._place.post(again)
         else:
@@ -127,7 +129,14 @@ class DynamicSupervisor(Supervising):
         entry = message.entry
         if entry.retry is not message or entry.place not in self._tree.entries:
             return None
-        return Stage(self._start_again(entry))
+        return Stage(self._start_once_more(message))
+
+    def _start_once_more(self, again: Again) -> Steps:
+        if again.failed is not None:
+            self._count_again(again.failed)
+            if self._is_ending:
+                return
+        yield from self._start_again(again.entry)
 
     # -- administration
 

@@ -329,8 +329,7 @@ def _examined(factory: Any, arguments: int) -> tuple[bool, str | None]:
     cls = class_of(factory)
     if not callable(cls) or (isinstance(cls, type) and not issubclass(cls, Actor)):
         return False, (
-            "Child() takes an actor class first, or a functools.partial of one. "
-            f"Got: {factory!r}"
+            f"Child() takes an actor class first, or a functools.partial of one. Got: {factory!r}"
         )
     try:
         signature = inspect.signature(factory)

@@ -31,7 +31,7 @@ from supervisors.specs import (
     free_id,
     with_changes,
 )
-from supervisors.tree import Entry, Supervising, failed_child, stop_in_reverse
+from supervisors.tree import Entry, Failed, Supervising, failed_child, stop_in_reverse
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,9 +43,11 @@ if TYPE_CHECKING:
 
 @attrs.frozen(eq=False)
 class Retry:
-    """A supervisor to itself: try again to start these."""
+    """A supervisor to itself: try again to start these. It counts as one more restart if it is
+    the failed start of ``failed`` that is tried again."""
 
     ids: tuple[str, ...]
+    failed: Failed | None = None
 
 
 class Supervisor(Supervising):
@@ -144,8 +146,8 @@ class Supervisor(Supervising):
                 lifecycle.settle(entry.place, "restarting")
 
     def _start_group(self, group: Sequence[str]) -> Steps:
-        """Bring the group up in start order. Where one fails, that counts as one more restart; the
-        supervisor serves its inbox before the next attempt."""
+        """Bring the group up in start order. Where one fails, the supervisor serves its inbox
+        before the next attempt, which counts as one more restart."""
         group = [id for id in group if id in self._tree.entries]
         for id in group:
             entry = self._tree.entries[id]
@@ -161,18 +163,21 @@ class Supervisor(Supervising):
             lifecycle.settle(entry.place, "restarting")
             if self._is_ending:
                 return
-            delay = self._count(entry, Crashed(outcome))
+            failed = Failed(entry, Crashed(outcome))
+            delay = self._pace_again(failed)
             if self._is_ending:
                 return
             again = affected(self._tree.flags.strategy, group, id)
             if self._tree.flags.strategy == "one_for_all":
                 yield from self._stop_group(again)
-            self._try_later(again, delay)
+            self._try_later(again, delay, failed)
             return
 
-    def _try_later(self, group: Sequence[str], delay: float | None) -> None:
+    def _try_later(
+        self, group: Sequence[str], delay: float | None, failed: Failed | None = None
+    ) -> None:
         """Try once the messages queued by now are served, or after the delay of a backoff."""
-        retry = Retry(tuple(group))
+        retry = Retry(tuple(group), failed)
         for id in group:
             if id in self._tree.entries:
                 self._tree.entries[id].retry = retry
@@ -185,7 +190,15 @@ class Supervisor(Supervising):
     def _try_again(self, message: Retry) -> Any:
         entries = self._tree.entries
         ids = [id for id in message.ids if id in entries and entries[id].retry is message]
-        return Stage(self._start_group(ids))
+        return Stage(self._start_group_again(ids, message))
+
+    def _start_group_again(self, group: Sequence[str], retry: Retry) -> Steps:
+        failed = retry.failed
+        if failed is not None and failed.entry.retry is retry:
+            self._count_again(failed)
+            if self._is_ending:
+                return
+        yield from self._start_group(group)
 
     # -- administration
 

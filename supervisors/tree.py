@@ -9,6 +9,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import attrs
 import trio
 
 from actors import Actor, Crashed, Shutdown, StartFailed, handles
@@ -108,6 +109,14 @@ class Entry:
         pending = lifecycle.stop(self.place, Shutdown(), None)
         if pending is not None:
             yield pending
+
+
+@attrs.frozen(eq=False)
+class Failed:
+    """A restart that did not work."""
+
+    entry: Entry
+    exit: Exit
 
 
 class Tree:
@@ -238,6 +247,18 @@ class Supervising(Actor):
             self._give_up(entry, exit)
         return delay
 
+    def _pace_again(self, failed: Failed) -> float | None:
+        """The delay before a failed restart is tried again; None for none."""
+        if failed.entry.spec.backoff is None:
+            return None
+        return self._count(failed.entry, failed.exit)
+
+    def _count_again(self, failed: Failed) -> None:
+        """Count a failed restart that is tried again, now and not before: one that has been
+        overtaken by the restart of its group, or by StopChild, does not count."""
+        if failed.entry.spec.backoff is None:
+            self._count(failed.entry, failed.exit)
+
     def _give_up(self, entry: Entry, exit: Exit) -> None:
         flags = self._tree.flags
         backoff = entry.spec.backoff
@@ -256,6 +277,7 @@ class Supervising(Actor):
         reports.gave_up(self._place, error)
         if self._place.ending is None:
             self._place.ending = Crashed(error)
+            self._place.look()
 
     @property
     def _is_ending(self) -> bool:

@@ -32,8 +32,7 @@ class Alarm:
         timers = self._timers
         with trio.CancelScope(shield=True):
             while not self._closed:
-                while (entry := timers.due(trio.current_time())) is not None:
-                    entry.fire()
+                timers.fire_due(trio.current_time())
                 timers.armed = timers.earliest()
                 with trio.CancelScope(deadline=timers.armed) as self._scope:
                     self._task = trio.lowlevel.current_task()

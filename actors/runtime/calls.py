@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from actors.dispatch import PLAIN, TASK
-from actors.exits import ActorDied, CallCycle, Killed, MailboxFull, NoSuchActor, Unhandled
+from actors.exits import (
+    ActorDied,
+    CallCycle,
+    CallTimeout,
+    Killed,
+    MailboxFull,
+    NoSuchActor,
+    Unhandled,
+)
+from actors.mailbox import SLOT
 from actors.messages import Call
 from actors.replies import CALL_TIMEOUT, Slot, timed_out
 from actors.runtime import host, lifecycle
@@ -48,7 +57,7 @@ def sent(place: Place, message: object, slot: Slot | None = None) -> Any:
 
 def is_closed(place: Place) -> bool:
     """Nobody will handle what is sent there."""
-    return place.state in ("stopped", "gone")
+    return (place.fate or place.state) in ("stopped", "gone")
 
 
 def cast(place: Place, message: object) -> None:
@@ -129,7 +138,7 @@ def begin(place: Place, message: Any, timeout: float | None, turn: Turn | None) 
         if deadline is None or turn.deadline < deadline:
             deadline, inherited = turn.deadline, True
     if deadline is not None and deadline <= now:
-        raise timed_out(place, message, timeout, inherited=inherited)
+        raise timed_out(place, message, timeout, inherited=inherited, sent=False)
     route = place.routes[type(message)]
     if place.idle and place.fast and scheduler.budget > 0 and route.kind == PLAIN:
         place.item = sent(place, message)
@@ -169,7 +178,7 @@ def enqueue(place: Place, item: Any) -> None:
     """Queue a call; where there is no room it waits for room, which is part of its wait."""
     mailbox = place.open_mailbox()
     if mailbox.full:
-        mailbox.wait_for_room(item, None)
+        item[SLOT].room = (mailbox, mailbox.wait_for_room(item, None))
     else:
         mailbox.append(item)
     if place.idle:
@@ -195,7 +204,8 @@ async def answer(slot: Slot, turn: Turn | None) -> Any:
 def gone(place: Place, message: object) -> NoSuchActor:
     """The error for a place that is stopped or gone."""
     return NoSuchActor(
-        f"{place.path} is {place.state}; nobody will answer {type(message).__name__}.",
+        f"{place.path} is {place.fate or place.state}; "
+        f"nobody will answer {type(message).__name__}.",
         ref=place.ref,
         message=message,
     )
@@ -295,7 +305,13 @@ async def _wait(pending: Pending, turn: Turn | None, timeout: float | None, plac
         pending.then(lambda done: slot.reply(done.value))
         if slot.must_wait(place.scheduler.timers):
             await trio.lowlevel.wait_task_rescheduled(slot.abandon)
-        return slot.result()
+        if isinstance(slot.error, CallTimeout):
+            raise CallTimeout(
+                f"{place.path} has not ended within {timeout} s; its stop goes on.",
+                timeout=timeout,
+                ref=place.ref,
+            )
+        return slot.value
     finally:
         if turn is not None:
             turn.end_wait(pending)

@@ -274,12 +274,12 @@ async def _serve(place: Place, host: Host) -> None:
         turn.ended = True
         if host.cancelled:
             return
+        if place.idle_timer is not None:
+            place.idle_timer.touch(message_of(turn.item))
         if error is not None or turn.started is not None:
             _report(place, turn, error)
-        if not (place.mailbox or place.control or place.ending is not None or place.suspended):
-            place.turn = None
-            scheduler.go_on(place)
-        elif error is None and (following := _next(place, turns)) is not None:
+        following = _next(place, turns) if place.mailbox and error is None else None
+        if following is not None:
             host.job = following
         else:
             scheduler.turn_ended(place)

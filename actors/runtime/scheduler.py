@@ -29,6 +29,7 @@ from actors.timers import Timers
 
 if TYPE_CHECKING:
     from actors.dispatch import Route
+    from actors.mailbox import Mailbox
     from actors.place import Place
     from actors.runtime.system import System
 
@@ -125,10 +126,7 @@ class Scheduler:
         turns = 0
         while mailbox:
             turns += 1
-            item = mailbox.popleft()
-            if mailbox.senders is not None:
-                mailbox.admit()
-            self.begin(place, item)
+            self.begin(place, mailbox, mailbox.popleft())
             if not place.fast:
                 self.attend(place)
                 return turns
@@ -139,23 +137,26 @@ class Scheduler:
         place.item = None
         return turns
 
-    def begin(self, place: Place, item: Any) -> None:
-        """Give one queued item its turn: here, in the actor's task, or not at all."""
+    def begin(self, place: Place, mailbox: Mailbox, item: Any) -> None:
+        """Give one item from the queue its turn: here, in the actor's task, or not at all."""
         slot: Slot | None = None
         if type(item) is tuple:
             message = item[MESSAGE]
             slot = item[1]
             if len(item) == 7:
-                assert place.mailbox is not None
-                place.mailbox.exempt -= 1
+                mailbox.exempt -= 1
                 item[TOKEN].taken()
             if slot is not None:
                 if slot.done:
                     self.abandoned += 1
+                    if mailbox.senders is not None:
+                        mailbox.admit()
                     return
                 slot.taken = False
         else:
             message = item
+        if mailbox.senders is not None:
+            mailbox.admit()
         route = place.routes[type(message)]
         if route.kind == NONE:
             self.unhandled(place, item, slot)
@@ -370,7 +371,7 @@ class Scheduler:
     def turn_ended(self, place: Place) -> None:
         """A turn of the actor's own task is over; called in that task."""
         place.turn = None
-        if place.control or place.ending is not None or place.suspended:
+        if place.control or place.ending is not None or place.suspended or place.stage is not None:
             place.look()
         elif place.mailbox:
             self.schedule(place)
@@ -382,8 +383,6 @@ class Scheduler:
         mailbox = place.mailbox
         assert mailbox is not None
         item = mailbox.popleft()
-        if mailbox.senders is not None:
-            mailbox.admit()
         message = message_of(item)
         place.actor._before_turn(place, message)
         if place.debug is not None:
@@ -392,13 +391,13 @@ class Scheduler:
             self.telemetry.emit(TurnStarted(place.ref, message, len(mailbox)))
             self.failure = None
             started = trio.current_time()
-            self.begin(place, item)
+            self.begin(place, mailbox, item)
             if place.turn is None:
                 self.turn_over(place, message, started, self.failure)
             else:
                 place.turn.started = started
         else:
-            self.begin(place, item)
+            self.begin(place, mailbox, item)
         self.schedule(place)
 
     def turn_over(

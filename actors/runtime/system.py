@@ -133,12 +133,12 @@ class System:
         place = self.registry.find(name)
         return place.ref if place is not None else None
 
-    def probe(self) -> Probe:
-        """Start an actor for tests, which keeps what it is sent: ``await probe.expect(Type)``. Not
-        a checkpoint."""
+    def probe(self, name: str | None = None) -> Probe:
+        """Start an actor for tests, which keeps what it is sent: ``await probe.expect(Type)``.
+        ``name`` registers it, to stand in for somebody. Not a checkpoint."""
         from actors.testing.probe import probe_of
 
-        return probe_of(self)
+        return probe_of(self, name)
 
     # -- for the library
 

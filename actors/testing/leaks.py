@@ -59,8 +59,8 @@ def leftovers(system: System) -> list[str]:
 
 
 def _running(timers: Timers) -> Iterator[str]:
-    for _, _, entry in sorted(timers._heap):
-        if entry.live:
+    for _, _, cell in sorted(timers._heap):
+        if (entry := cell[0]) is not None:
             call = getattr(entry, "_call", entry.fire)
             yield getattr(call, "__qualname__", repr(call))
 

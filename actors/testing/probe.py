@@ -8,7 +8,7 @@ import trio
 
 from actors.actor import Actor
 from actors.dispatch import handles
-from actors.exits import Unhandled
+from actors.exits import StartFailed, Unhandled
 from actors.messages import Call, Refusal
 from actors.place import Place
 from actors.runtime import lifecycle
@@ -149,12 +149,15 @@ class _Deadline:
         self.waiting = waiting
 
 
-def probe_of(system: System) -> Probe:
+def probe_of(system: System, name: str | None = None) -> Probe:
     """Start a probe at the top of ``system``; the same as ``system.probe()``. Not a checkpoint."""
     scheduler = system.scheduler
     if scheduler.closed or system.root.closed:
         raise RuntimeError("The system is stopping; nothing is started any more.")
-    place = Place(scheduler, Temporary(Probe), scheduler.next_id(), None, None, system.root)
+    key = name or scheduler.next_id()
+    place = Place(scheduler, Temporary(Probe), key, name, None, system.root)
+    if name is not None and (owner := system.registry.claim(name, place)) is not None:
+        raise StartFailed(f"The name {name!r} belongs to {owner.path} already.", ref=owner.ref)
     system.root.add(place, critical=False)
     # Nothing of a probe's start can wait or fail: it overrides no callback.
     lifecycle.start(place)

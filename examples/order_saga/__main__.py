@@ -79,7 +79,7 @@ def order_saga(
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=120)
-    large = console.width >= 70 and console.height >= 20
+    large = console.width >= 72 and console.height >= 20
     live = console.is_terminal and not console.is_dumb_terminal and large and not plain
     settings = Settings(
         seed, crash_rate, refusal_rate, at_once, WATCHABLE if delay is None and live else delay or 0
@@ -128,17 +128,18 @@ def reports_to(path: Path | None) -> Generator[None]:
     """Crash reports go to a file, or nowhere: there are many, and they are on purpose."""
     handler = logging.NullHandler() if path is None else logging.FileHandler(path, "w", "utf-8")
     loggers = [logging.getLogger("actors"), logging.getLogger("supervisors")]
+    before = [(logger.level, logger.propagate) for logger in loggers]
     for logger in loggers:
         logger.addHandler(handler)
+        logger.setLevel(logging.CRITICAL + 1 if path is None else logging.WARNING)
         logger.propagate = False
-        logger.setLevel(logging.NOTSET if path else logging.CRITICAL + 1)
     try:
         yield
     finally:
-        for logger in loggers:
+        for logger, (level, propagate) in zip(loggers, before, strict=True):
             logger.removeHandler(handler)
-            logger.propagate = True
-            logger.setLevel(logging.NOTSET)
+            logger.setLevel(level)
+            logger.propagate = propagate
         handler.close()
 
 

@@ -72,7 +72,6 @@ class Desk(Actor):
             self.ref,
             id=f"order-{page.order.id}",
             restart="transient",
-            shutdown=10.0,
             backoff=self.trouble.settings.backoff,
         )
 

@@ -88,7 +88,7 @@ class LiveView:
         right.split_column(
             Layout(panel("Books", books(day)), size=6),
             Layout(panel("Finished", finished(day, rows))),
-            Layout(panel("Crashes", crashes(day, rows)), size=max(4, rows // 4)),
+            Layout(panel("Crashes", crashes(day, rows)), size=rows // 4 + 1, visible=rows > 14),
         )
         tree = panel("Supervision tree", supervision_tree(day, shop, rows))
         layout["middle"].split_row(Layout(tree, ratio=3), right)

@@ -687,7 +687,7 @@ async def test_K16_the_timeout_of_stop_bounds_the_waiting_and_not_the_stop(
             await trio.sleep(3)
 
     ref = await system.start(Slow)
-    with pytest.raises(CallTimeout, match="no answer within 1 s|did not end within 1 s"):
+    with pytest.raises(CallTimeout, match="has not ended within 1 s"):
         await ref.stop(timeout=1)
     assert ref.state == "stopping"
     assert await ref.wait() == Normal()
@@ -853,7 +853,6 @@ async def test_K17_there_is_no_new_tenant_until_the_old_one_is_gone(system: Syst
     assert await ref.call(Do(lambda actor: "new")) == "new"
 
 
-@pytest.mark.xfail(reason="a place that is to be stopped or gone takes calls until then")
 async def test_K17_what_is_sent_to_a_child_that_was_stopped_but_does_not_yield_fails_at_once(
     system: System,
 ) -> None:

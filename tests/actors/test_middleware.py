@@ -337,7 +337,6 @@ async def test_K20_what_is_no_sequence_fails_the_start(system: System) -> None:
         await system.start(Wrong)
 
 
-@pytest.mark.xfail(reason="a stage that began in the actor's own task is never driven")
 async def test_K20_a_supervisor_may_have_middleware(system: System) -> None:
     """Its operations go on without a task, also when they began in one."""
     log: list[object] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import os
 import signal
 import subprocess
@@ -10,7 +11,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import attrs
 import pytest
 import trio
 from rich.console import Console
@@ -33,27 +33,32 @@ from examples.order_saga.trouble import Fate, Trouble
 from examples.order_saga.view import LiveView, PlainView
 
 ROOT = Path(__file__).parents[2]
+SERVICES = ("payments", "inventory", "shipping")
+CRASHES = (Fate.CRASH_BEFORE, Fate.CRASH_AFTER)
 GOOD = (
     "2001,2025-11-24,Anna Schmidt,anna@example.org,Torstraße 1,10119,Berlin,DE,2 x TEA-EARL,13.80"
 )
 
 
+@pytest.fixture(autouse=True)
+def no_reports(caplog: pytest.LogCaptureFixture) -> None:
+    """Thousands of crash reports cost more time than the crashes."""
+    for name in ("actors", "supervisors"):
+        caplog.set_level(logging.CRITICAL + 1, name)
+
+
 class Onlooker:
-    """A view that shows nothing and remembers the tree."""
+    """A view that shows nothing, and remembers whom it has seen."""
 
     interval = 0.1
-    shop: Member | None = None
+
+    def __init__(self) -> None:
+        self.seen: dict[str, Ref[Any]] = {}
 
     def show(self, day: Day, shop: Member) -> None:
-        self.shop = shop
-
-    def ref(self, path: str) -> Ref[Any]:
-        """The place with this path."""
-        assert self.shop is not None
-        found = [self.shop]
-        for member in found:
-            found.extend(member.children)
-        return next(member.ref for member in found if member.ref.path == path)
+        self.seen[shop.ref.path] = shop.ref
+        for child in shop.children:
+            self.show(day, child)
 
 
 def day_of(path: Path = ORDERS, **settings: Any) -> Day:
@@ -181,9 +186,8 @@ def test_the_same_seed_gives_the_same_day_in_whatever_order_things_happen() -> N
     assert printed(run(day_of(seed=4, crash_rate=0.2))) != first
 
 
-@pytest.mark.parametrize("seed", range(4))
-@pytest.mark.parametrize("crash_rate", [0.0, 0.3, 0.8])
-@pytest.mark.parametrize("refusal_rate", [0.0, 0.3])
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(("crash_rate", "refusal_rate"), [(0.2, 0.3), (0.8, 0.0)])
 def test_it_always_adds_up(seed: int, crash_rate: float, refusal_rate: float) -> None:
     day = run(day_of(seed=seed, crash_rate=crash_rate, refusal_rate=refusal_rate))
     assert right(day), printed(day)
@@ -192,14 +196,10 @@ def test_it_always_adds_up(seed: int, crash_rate: float, refusal_rate: float) ->
     assert services + day.chronicle.restarts["/shop/office/sagas"] == sum(crashes)
 
 
-SERVICES = ("payments", "inventory", "shipping")
-CRASHES = (Fate.CRASH_BEFORE, Fate.CRASH_AFTER)
-
-
 def test_without_trouble_only_what_cannot_be_is_undone() -> None:
     day = run(day_of(crash_rate=0, refusal_rate=0))
-    undone = [entry for page in day.book.pages.values() if page.status is Status.UNDONE]
-    assert sorted(page.why for entry in undone) == [
+    undone = [page for page in day.book.pages.values() if page.status is Status.UNDONE]
+    assert sorted(page.why for page in undone) == [
         "no delivery to AQ",
         "no delivery to IS",
         "out of stock: Cast-iron teapot",
@@ -229,7 +229,7 @@ def test_any_part_of_the_tree_can_fall(path: str) -> None:
             nursery.start_soon(day.run, onlooker)
             for _ in range(3):
                 await trio.sleep(2)
-                await onlooker.ref(path).stop(Killed())
+                await onlooker.seen[path].stop(Killed())
 
     VirtualClock().run(fall)
     assert right(day), printed(day)
@@ -302,14 +302,6 @@ def test_a_component_that_forgets_its_keys_costs_the_exit_code(
 
 
 # -- what other samples get wrong
-
-
-@attrs.frozen
-class Till:
-    """Payments, alone in a system, and its ledger."""
-
-    ledger: Ledger
-    payments: Ref[Payments]
 
 
 def test_a_refusal_is_caught_as_itself_and_what_was_done_is_undone_in_reverse(
@@ -427,7 +419,7 @@ def test_a_malformed_row_is_reported_and_the_next_one_is_read(
 
 def test_a_row_in_another_encoding_is_reported(tmp_path: Path) -> None:
     reading = read_orders(write(tmp_path / "orders.csv", GOOD.encode("latin-1")))
-    assert malformed(reading) == [(2, "not UTF-8: byte 0xdf in column 57")]
+    assert malformed(reading) == [(2, "not UTF-8: byte 0xdf in column 54")]
 
 
 def test_an_order_that_comes_twice_counts_once(tmp_path: Path) -> None:
@@ -453,8 +445,11 @@ def test_reading_says_what_it_wanted(tmp_path: Path) -> None:
 # -- looking on
 
 
-@pytest.mark.parametrize(("width", "height"), [(120, 40), (70, 20), (200, 60)])
-def test_the_live_view_shows_the_tree_with_its_restarts(width: int, height: int) -> None:
+@pytest.mark.parametrize(("width", "height"), [(120, 40), (72, 20)])
+def test_the_live_view_shows_the_tree_with_its_restarts(
+    width: int, height: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(LiveView, "interval", 0.5)
     screen = io.StringIO()
     console = Console(file=screen, force_terminal=True, width=width, height=height)
     day = day_of(delay=0.02, crash_rate=0.2)
@@ -465,8 +460,9 @@ def test_the_live_view_shows_the_tree_with_its_restarts(width: int, height: int)
 
     VirtualClock().run(watch)
     shown = screen.getvalue()
-    for text in ("Supervision tree", "payments", "restarting", "↻", "charge ✔", "✔ complete", "■"):
+    for text in ("Supervision tree", "payments", "restarting", "↻", "✔ complete", "■", "217"):
         assert text in shown
+    assert ("reserve" in shown) == (height > 20)  # else there is no room for orders under way
     assert right(day)
 
 

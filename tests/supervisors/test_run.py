@@ -1,4 +1,4 @@
-"""run(): signals, exit codes, the last resort; in processes of their own, in real time."""
+"""``run()``: signals, exit codes, and what does not yield. In processes of their own."""
 
 from __future__ import annotations
 
@@ -6,239 +6,273 @@ import os
 import signal
 import subprocess
 import sys
-import time
+import textwrap
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from supervisors import Child, run
+from supervisors import run
 
-HOME = Path(__file__).parent.parent.parent
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
-PROGRAM = """
+ROOT = Path(__file__).parent.parent.parent
+PATIENCE = 30.0
+"""Seconds a process may take; none needs more than a fraction."""
+
+PRELUDE = '''
 import signal, sys, time
+from typing import Any
 import trio
-from actors import Actor, Killed, Shutdown, handles
-from supervisors import Backoff, Child, Supervisor, one_for_one, rest_for_one, run
+from actors import Actor, Exit, handles
+from supervisors import Child, Supervisor, one_for_one, run
 
-def say(text):
+def say(text: str) -> None:
     print(text, flush=True)
 
 class Worker(Actor):
-    def __init__(self, name, takes=0.0):
-        self.name, self.takes = name, takes
-    async def on_stop(self, exit):
-        say(f"stopping {self.name}")
-        await trio.sleep(self.takes)
-        say(f"stopped {self.name}")
-
-class Ready(Actor):
-    def on_ready(self):
+    def on_ready(self) -> None:
         say("ready")
 
-class Crashes(Actor):
-    def on_ready(self):
-        raise ValueError("out of order")
+    async def on_stop(self, exit: Exit) -> None:
+        say(f"stopped by {type(exit).__name__}")
 
-class Quits(Actor):
-    def on_ready(self):
-        self.stop()
-
-class Broken(Actor):
-    def on_start(self):
-        raise ValueError("does not start")
-
-class Exits(Actor):
-    def on_ready(self):
-        sys.exit(7)
-
-class Blocks(Actor):
-    def on_ready(self):
-        self.ref.cast("block")
     @handles
-    def block(self, message: str) -> None:
-        say("blocking")
-        time.sleep(30)
-
-class Stubborn(Actor):
-    def on_ready(self):
-        self.ref.cast("go on")
-    @handles
-    async def go_on(self, message: str) -> None:
-        say("ready")
-        with trio.CancelScope(shield=True):
-            await trio.sleep(30)
-"""
+    def crash(self, message: str) -> None:
+        raise ValueError(message)
+'''
 
 
-class Program:
-    """A program that has begun to run, and what it says."""
-
-    def __init__(self, root: str, **options: Any) -> None:
-        keywords = "".join(f", {name}={value!r}" for name, value in options.items())
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", f"{PROGRAM}\nrun({root}{keywords})\n"],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            cwd=HOME,
-            env={**os.environ, "PYTHONPATH": str(HOME)},
-        )
-
-    def wait_for(self, line: str) -> None:
-        assert self.process.stdout is not None
-        assert self.process.stdout.readline() == line + "\n"
-
-    def send(self, number: signal.Signals) -> None:
-        self.process.send_signal(number)
-
-    def end(self) -> tuple[int, list[str], str]:
-        """The exit code, what else it has said, and what it complained about."""
-        try:
-            out, err = self.process.communicate(timeout=20)
-        finally:
-            self.process.kill()
-        return self.process.returncode, out.splitlines(), err
+@contextmanager
+def running(program: str) -> Iterator[subprocess.Popen[str]]:
+    """A process of its own; ended, whatever happens."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", PRELUDE + textwrap.dedent(program)],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
 
 
-# -- signals
+def expect(process: subprocess.Popen[str], line: str) -> None:
+    assert process.stdout is not None
+    assert process.stdout.readline() == f"{line}\n"
+
+
+def ends(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+    """Exit code and what else was written."""
+    out, err = process.communicate(timeout=PATIENCE)
+    return process.returncode, out, err
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_stops_everything_in_order(number: signal.Signals) -> None:
-    program = Program("one_for_one(Child(Worker, 'a', id='a'), Child(Worker, 'b', 0.05), Ready)")
-    program.wait_for("ready")
-    program.send(number)
-    assert program.end() == (0, ["stopping b", "stopped b", "stopping a", "stopped a"], "")
+def test_a_signal_stops_the_tree_in_order_and_the_exit_code_is_0(number: int) -> None:
+    program = """
+        class Top(Supervisor):
+            def children(self) -> list[Child[Any]]:
+                return [Child(Worker, id="a"), Child(Worker, id="b")]
+
+        run(Top)
+    """
+    with running(program) as process:
+        expect(process, "ready")
+        expect(process, "ready")
+        process.send_signal(number)
+        assert ends(process) == (0, "stopped by Shutdown\n" * 2, "")
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_second_signal_ends_the_process_at_once(number: signal.Signals, code: int) -> None:
-    program = Program("one_for_one(Child(Worker, 'a', 30.0, shutdown=60.0), Ready)")
-    program.wait_for("ready")
-    program.send(number)
-    program.wait_for("stopping a")
-    program.send(number)
-    assert program.end() == (code, [], "")
+def test_a_signal_that_comes_before_the_loop_runs_is_not_lost() -> None:
+    program = """
+        class Early(Worker):
+            def __init__(self) -> None:
+                signal.raise_signal(signal.SIGTERM)
+
+        run(one_for_one(Child(Early)))
+    """
+    with running(program) as process:
+        code, _, err = ends(process)
+        assert (code, err) == (0, "")
 
 
-def test_the_second_signal_counts_whatever_the_first_was() -> None:
-    program = Program("one_for_one(Child(Worker, 'a', 30.0, shutdown=60.0), Ready)")
-    program.wait_for("ready")
-    program.send(signal.SIGINT)
-    program.wait_for("stopping a")
-    program.send(signal.SIGTERM)
-    assert program.end()[0] == 143
+def test_a_tree_that_gives_up_says_so_and_the_exit_code_is_1() -> None:
+    program = """
+        class Crashes(Actor):
+            def on_ready(self) -> None:
+                raise ValueError("again and again")
+
+        import logging
+        logging.disable(logging.CRITICAL)
+        run(one_for_one(Child(Crashes, id="crashes"), max_restarts=2, id="top"))
+    """
+    with running(program) as process:
+        code, out, err = ends(process)
+        assert (code, out) == (1, "")
+        assert err.startswith("RestartLimitExceeded: /top gave up: more than 2 restarts")
+        assert len(err.splitlines()) == 1
 
 
-def test_K17_not_even_an_actor_that_blocks_the_loop_is_waited_for() -> None:
-    program = Program("one_for_one(Blocks)")
-    program.wait_for("blocking")
-    program.send(signal.SIGINT)
-    # Let Python run the handler: two of a kind at once are one.
-    time.sleep(0.3)
-    program.send(signal.SIGINT)
-    assert program.end()[0] == 130
+def test_a_tree_that_cannot_start_says_so_and_the_exit_code_is_1() -> None:
+    program = """
+        class Fails(Actor):
+            def on_start(self) -> None:
+                raise ValueError("never")
+
+        run(one_for_one(Child(Fails, id="fails"), id="top"))
+    """
+    with running(program) as process:
+        code, out, err = ends(process)
+        assert (code, out) == (1, "")
+        assert "StartFailed: /top did not start, its child 'fails' failed" in err
+        assert "Traceback" not in err
 
 
-# -- ends of the tree
+@pytest.mark.parametrize(
+    "root",
+    [
+        "run(Ends)",
+        "run(lambda: Ends())",
+        "run(one_for_one(Child(Ends, restart='transient', significant=True),"
+        " auto_shutdown='any_significant'))",
+        "run(Declines)",
+    ],
+    ids=["class", "factory", "supervisor", "declines"],
+)
+def test_a_tree_that_ends_by_itself_ends_the_process_with_0(root: str) -> None:
+    program = f"""
+        class Ends(Actor):
+            def on_ready(self) -> None:
+                self.stop()
+
+        class Declines(Actor):
+            def on_start(self) -> None:
+                self.stop()
+
+        {root}
+    """
+    with running(program) as process:
+        assert ends(process) == (0, "", "")
 
 
-def test_S7_giving_up_is_1_with_the_reason_on_standard_error() -> None:
-    code, out, err = Program("one_for_one(Child(Worker, 'a'), Crashes, max_restarts=1)").end()
-    assert (code, out) == (1, ["stopping a", "stopped a"])
-    last = err.splitlines()[-1]
-    assert last.startswith("RestartLimitExceeded: /one_for_one gave up: more than 1 restarts")
-    assert "out of order" in last
+def test_an_exception_that_is_none_of_ours_leaves_as_itself() -> None:
+    program = """
+        class Exits(Actor):
+            def on_ready(self) -> None:
+                raise SystemExit(7)
+
+        import logging
+        logging.disable(logging.CRITICAL)
+        run(Exits)
+    """
+    with running(program) as process:
+        assert ends(process)[0] == 7
 
 
-def test_S3_a_start_that_fails_is_1_with_the_reason_on_standard_error() -> None:
-    code, out, err = Program("one_for_one(Child(Worker, 'a'), Broken)").end()
-    assert (code, out) == (1, ["stopping a", "stopped a"])
-    last = err.splitlines()[-1]
-    assert last.startswith("StartFailed: /one_for_one did not start, its child 'Broken' failed")
-    assert "does not start" in last
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["INT", "TERM"]
+)
+def test_a_second_signal_ends_the_process_at_once(number: int, code: int) -> None:
+    program = """
+        class Slow(Worker):
+            async def on_stop(self, exit: Exit) -> None:
+                say("stopping")
+                await trio.sleep(3600)
+
+        run(one_for_one(Child(Slow, shutdown=3600)))
+    """
+    with running(program) as process:
+        expect(process, "ready")
+        process.send_signal(signal.SIGINT)
+        expect(process, "stopping")
+        process.send_signal(number)
+        assert ends(process) == (code, "", "")
 
 
-def test_S6_a_tree_that_is_done_is_0() -> None:
-    quits = "Child(Quits, restart='transient', significant=True)"
-    program = Program(f"one_for_one(Child(Worker, 'a'), {quits}, auto_shutdown='any_significant')")
-    assert program.end() == (0, ["stopping a", "stopped a"], "")
+def test_a_second_signal_works_while_an_actor_keeps_the_event_loop_busy() -> None:
+    program = """
+        class Busy(Worker):
+            def on_ready(self) -> None:
+                say("busy")
+                while True:
+                    time.sleep(0.01)
+
+        run(one_for_one(Child(Busy)))
+    """
+    with running(program) as process:
+        expect(process, "busy")
+        process.send_signal(signal.SIGTERM)
+        process.send_signal(signal.SIGINT)
+        assert ends(process)[0] in (130, 143)  # whichever the process sees as the second
 
 
-def test_a_single_actor_that_is_done_is_0() -> None:
-    assert Program("Quits").end() == (0, [], "")
+def test_K17_what_does_not_yield_ends_with_the_process_after_a_last_grace() -> None:
+    program = """
+        class Stubborn(Worker):
+            def on_ready(self) -> None:
+                self.start_soon(self.side)
+
+            async def side(self) -> None:
+                say("ready")
+                with trio.CancelScope(shield=True):
+                    await trio.sleep(3600)
+
+        import logging
+        logging.disable(logging.CRITICAL)
+        run(one_for_one(Child(Worker, id="a"), Child(Stubborn, shutdown=0.1)), grace=0.1)
+    """
+    with running(program) as process:
+        expect(process, "ready")
+        expect(process, "ready")
+        process.send_signal(signal.SIGTERM)
+        code, out, _ = ends(process)
+        assert (code, out) == (1, "stopped by Shutdown\n")
 
 
-def test_K4_an_exit_of_the_program_is_its_own_code() -> None:
-    code, out, _ = Program("one_for_one(Child(Worker, 'a'), Exits)").end()
-    assert (code, out) == (7, ["stopping a", "stopped a"])
+def test_the_signals_are_given_back_and_the_seed_is_handed_on() -> None:
+    program = """
+        before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+
+        class Ends(Actor):
+            def on_ready(self) -> None:
+                say(f"{self.system.random.random():.6f}")
+                self.stop()
+
+        for _ in range(2):
+            try:
+                run(Ends, seed=7)
+            except SystemExit as exit:
+                say(f"exit {exit.code}")
+        assert before == (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT))
+    """
+    with running(program) as process:
+        code, out, err = ends(process)
+        first, exit_first, second, exit_second = out.splitlines()
+        assert (code, err, first, exit_first, exit_second) == (0, "", second, "exit 0", "exit 0")
 
 
-# -- the last resort
-
-
-def test_K17_what_does_not_yield_ends_with_the_process_after_its_grace() -> None:
-    program = Program(
-        "one_for_one(Child(Worker, 'a'), Child(Stubborn, shutdown=0.05))", grace=0.1
-    )
-    program.wait_for("ready")
-    started = time.monotonic()
-    program.send(signal.SIGTERM)
-    code, out, err = program.end()
-    assert (code, out) == (1, ["stopping a", "stopped a"])
-    assert "/one_for_one/Stubborn" in err
-    assert time.monotonic() - started < 15
-
-
-# -- in this process
-
-
-class NoActor:
-    """Is none."""
-
-
-@pytest.mark.parametrize("wrong", [NoActor, 42, None, "root"])
-def test_what_is_no_tree_is_refused_and_no_signal_is_taken(wrong: Any) -> None:
-    before = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(TypeError, match="Got: "):
-        run(wrong)
-    assert signal.getsignal(signal.SIGTERM) is before
-
-
-@pytest.mark.parametrize("wrong", [-1, "5", True])
-def test_grace_is_a_duration(wrong: Any) -> None:
-    from actors import Actor
-
-    class Quiet(Actor):
-        pass
-
-    with pytest.raises((TypeError, ValueError), match="grace"):
-        run(Child(Quiet), grace=wrong)
-
-
-def test_the_signals_are_given_back() -> None:
-    from actors import Actor
-
-    class Quits(Actor):
-        def on_ready(self) -> None:
-            self.stop()
-
-    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
-    with pytest.raises(SystemExit) as caught:
-        run(Quits)
-    assert caught.value.code == 0
-    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
-
-
-def test_a_signal_that_comes_first_of_all_still_stops_in_order() -> None:
-    from supervisors import Supervisor
-    from supervisors.application import Process
-
-    process = Process(1.0)
-    process._on_signal(signal.SIGTERM, None)
-    import trio
-
-    assert trio.run(process.main, Supervisor, None) == 0
-    process.restore()
+@pytest.mark.parametrize(
+    ("arguments", "keywords", "text"),
+    [
+        ((3,), {}, "Got: 3"),
+        ((int,), {}, "Got: <class 'int'>"),
+        (("Top",), {}, "Got: 'Top'"),
+    ],
+    ids=repr,
+)
+def test_run_says_what_it_takes_before_anything_happens(
+    arguments: Any, keywords: Any, text: str
+) -> None:
+    handler = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(TypeError) as caught:
+        run(*arguments, **keywords)
+    assert text in str(caught.value)
+    assert signal.getsignal(signal.SIGTERM) is handler

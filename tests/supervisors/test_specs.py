@@ -157,7 +157,7 @@ def test_an_unknown_keyword_is_a_type_error() -> None:
     ("make", "text"),
     [
         (lambda: Child(Worker, 1, "b", 3), "does not take these arguments"),
-        (lambda: Child(Account, 1, 2), "Account(balance: int = 0)"),
+        (lambda: Child(Account, 1, 2), "Account(balance: "),
         (lambda: Child(partial(Worker, 1, "b"), 3), "too many positional arguments"),
     ],
     ids=["class", "attrs", "partial"],
