@@ -194,7 +194,7 @@ class Supervisor(Supervising):
 
     def _start_group_again(self, group: Sequence[str], retry: Retry) -> Steps:
         failed = retry.failed
-        if failed is not None and failed.entry.retry is retry:
+        if failed is not None and failed.entry.place.id in group:
             self._count_again(failed)
             if self._is_ending:
                 return

@@ -13,6 +13,11 @@ if TYPE_CHECKING:
     from actors import System
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The long versions of what tests/test_torture.py does."""
+    parser.addoption("--torture", action="store_true", help="run the long versions of the torture")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Coroutine tests need no mark of their own here."""
     for item in items:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 import sys
-from contextlib import contextmanager
+from io import TextIOWrapper
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import trio
 from cyclopts import App, CycloptsError, Parameter
@@ -16,14 +15,12 @@ from rich.live import Live
 
 from actors import ActorError
 from examples.order_saga.balance import balance
+from examples.order_saga.crashlog import Crashlog
 from examples.order_saga.day import Day
 from examples.order_saga.orders import NotOrders, read_orders
 from examples.order_saga.report import report
 from examples.order_saga.settings import Settings
 from examples.order_saga.view import LiveView, PlainView
-
-if TYPE_CHECKING:
-    from collections.abc import Generator
 
 ORDERS = Path(__file__).with_name("orders.csv")
 RIGHT, WRONG, UNUSABLE, INTERRUPTED = 0, 1, 2, 130
@@ -76,31 +73,27 @@ def order_saga(
     log
         Write the crash reports to this file.
     """
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=120)
-    large = console.width >= 72 and console.height >= 20
-    live = console.is_terminal and not console.is_dumb_terminal and large and not plain
-    settings = Settings(
-        seed, crash_rate, refusal_rate, at_once, WATCHABLE if delay is None and live else delay or 0
-    )
     try:
         reading = read_orders(orders)
-    except NotOrders as error:
+        crashlog = Crashlog(log)
+    except (NotOrders, OSError) as error:
         print(f"order_saga: {error}", file=sys.stderr)
         return UNUSABLE
+    console = Console(highlight=False)
+    watched = not plain and is_watchable(console)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=120)
     console.print(
         f"{orders.name}: {reading.rows:,} rows, {len(reading.orders):,} orders, "
         f"{len(reading.malformed):,} malformed; seed {seed}",
         markup=False,
     )
-    day = Day(reading, settings)
+    if delay is None:
+        delay = WATCHABLE if watched else 0.0
+    day = Day(reading, Settings(seed, crash_rate, refusal_rate, at_once, delay))
     try:
-        with reports_to(log):
-            trio.run(run_live if live else run_plain, day, console)
-    except OSError as error:
-        print(f"order_saga: cannot write {log}: {error.strerror}", file=sys.stderr)
-        return UNUSABLE
+        with crashlog:
+            trio.run(watch if watched else run_plain, day, console)
     except KeyboardInterrupt:
         day.book.closed = True
     except ActorError as error:
@@ -112,8 +105,14 @@ def order_saga(
     return INTERRUPTED if day.book.closed else RIGHT
 
 
-async def run_live(day: Day, console: Console) -> None:
-    """Watch the day on the whole screen."""
+def is_watchable(console: Console) -> bool:
+    """A terminal, and large enough."""
+    large = console.width >= 72 and console.height >= 20
+    return console.is_terminal and not console.is_dumb_terminal and large
+
+
+async def watch(day: Day, console: Console) -> None:
+    """Show the day on the whole screen."""
     with Live(console=console, screen=True, auto_refresh=False) as live:
         await day.run(LiveView(live))
 
@@ -123,28 +122,10 @@ async def run_plain(day: Day, console: Console) -> None:
     await day.run(PlainView(console))
 
 
-@contextmanager
-def reports_to(path: Path | None) -> Generator[None]:
-    """Crash reports go to a file, or nowhere: there are many, and they are on purpose."""
-    handler = logging.NullHandler() if path is None else logging.FileHandler(path, "w", "utf-8")
-    loggers = [logging.getLogger("actors"), logging.getLogger("supervisors")]
-    before = [(logger.level, logger.propagate) for logger in loggers]
-    for logger in loggers:
-        logger.addHandler(handler)
-        logger.setLevel(logging.CRITICAL + 1 if path is None else logging.WARNING)
-        logger.propagate = False
-    try:
-        yield
-    finally:
-        for logger, (level, propagate) in zip(loggers, before, strict=True):
-            logger.removeHandler(handler)
-            logger.setLevel(level)
-            logger.propagate = propagate
-        handler.close()
-
-
 def main(tokens: list[str] | None = None) -> int:
-    """The exit code."""
+    """Run the command line; the exit code."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal that lacks a letter gets a "?"
     try:
         return int(app(tokens, exit_on_error=False, result_action="return_value") or 0)
     except CycloptsError:

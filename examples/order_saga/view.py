@@ -39,8 +39,6 @@ CELLS = {
     Status.UNDONE: ("■", "magenta"),
 }
 STATES = {"up": "green", "restarting": "bold yellow", "stopping": "yellow", "starting": "yellow"}
-LAST_CELLS = 1000
-"""Orders beyond these are not drawn one by one."""
 
 
 class PlainView:
@@ -76,8 +74,8 @@ class LiveView:
     def show(self, day: Day, shop: Member) -> None:
         """Draw it."""
         console = self.live.console
-        cells = cell_rows(day, console.width - 4)
-        rows = console.height - len(cells) - 6  # what is left inside of the frames
+        cells = cell_rows(day, console.width - 4, console.height // 4)
+        rows = max(0, console.height - len(cells) - 6)  # what is left inside of the frames
         layout = Layout()
         layout.split_column(
             Layout(header(day), size=1),
@@ -111,7 +109,7 @@ def header(day: Day) -> RenderableType:
 
 def supervision_tree(day: Day, shop: Member, rows: int) -> Tree:
     """The tree with its restarts; the orders under way are children in it, as far as they fit."""
-    room = rows - 10
+    room = max(0, rows - 10)
 
     def grow(branch: Tree, member: Member) -> None:
         if member.ref.name == "sagas":
@@ -182,10 +180,10 @@ def crashes(day: Day, rows: int) -> Text:
     return Text("\n".join(latest), "red", no_wrap=True, overflow="ellipsis")
 
 
-def cell_rows(day: Day, width: int) -> list[Text]:
-    """A cell for each order of the file, in its colour; none if there are too many."""
+def cell_rows(day: Day, width: int, most: int) -> list[Text]:
+    """A cell for each order of the file, in its colour; none if that takes too many rows."""
     pages = list(day.book.pages.values())
-    if len(pages) > LAST_CELLS or width < 1:
+    if len(pages) > most * width:
         return []
     rows = [pages[i : i + width] for i in range(0, len(pages), width)]
     return [Text.assemble("  ", *(CELLS[page.status] for page in row)) for row in rows]
@@ -195,15 +193,13 @@ def footer(day: Day, cells: list[Text], seconds: float) -> Group:
     """All orders, and how many there are of each kind."""
     counts, total = day.book.counts, len(day.book.pages)
     done = counts[Status.COMPLETE] + counts[Status.UNDONE]
-    line = Table.grid(padding=(0, 2, 0, 0))
-    line.add_column(width=0)
-    line.add_column(width=32)
     numbers = Text(f"{done:,}/{total:,}", "bold")
     for status in (Status.COMPLETE, Status.UNDONE, Status.RUNNING, Status.WAITING):
         style = CELLS[status][1]
         numbers.append(f"   {counts[status]:,} {status.value}", style)
     numbers.append(f"   {len(day.reading.malformed):,} malformed", "red")
     numbers.append(f"   {seconds:.0f} s", "bright_black")
+    line = Table.grid(padding=(0, 2, 0, 0))
     line.add_row("", ProgressBar(total=max(1, total), completed=done, width=32), numbers)
     return Group("", *cells, "", line)
 

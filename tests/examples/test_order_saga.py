@@ -20,7 +20,7 @@ from actors import Killed, Ref, open_system
 from actors.testing import VirtualClock
 from examples.order_saga.__main__ import INTERRUPTED, ORDERS, RIGHT, UNUSABLE, WRONG, main
 from examples.order_saga.balance import balance
-from examples.order_saga.census import Member
+from examples.order_saga.census import Member, census
 from examples.order_saga.components import Payments
 from examples.order_saga.day import Day
 from examples.order_saga.ledger import Closed, Ledger, Move
@@ -31,6 +31,7 @@ from examples.order_saga.report import report
 from examples.order_saga.settings import Settings
 from examples.order_saga.trouble import Fate, Trouble
 from examples.order_saga.view import LiveView, PlainView
+from supervisors import Child, Supervisor
 
 ROOT = Path(__file__).parents[2]
 SERVICES = ("payments", "inventory", "shipping")
@@ -464,6 +465,21 @@ def test_the_live_view_shows_the_tree_with_its_restarts(
         assert text in shown
     assert ("reserve" in shown) == (height > 20)  # else there is no room for orders under way
     assert right(day)
+
+
+@pytest.mark.parametrize(("width", "height"), [(1, 1), (20, 5), (3, 50), (300, 100)])
+def test_the_live_view_bears_any_size(width: int, height: int) -> None:
+    day = run(day_of())
+    console = Console(file=io.StringIO(), force_terminal=True, width=width, height=height)
+
+    async def look() -> None:
+        async with open_system(Child(Supervisor, name="shop")) as system:
+            shop = system.whereis("shop")
+            assert shop is not None
+            with Live(console=console, screen=True, auto_refresh=False) as live:
+                LiveView(live).show(day, await census(shop))
+
+    VirtualClock().run(look)
 
 
 def test_the_plain_view_prints_a_line_now_and_then() -> None:

@@ -264,9 +264,7 @@ async def test_S8_children_with_a_backoff_are_paced_each_by_itself(system: Syste
     assert one.state == "restarting"
     await trio.sleep(1)
     assert (one.state, two.state) == ("up", "up")
-    limited = await top.call(
-        StartChild(Child(Worker, backoff=Backoff(1, 1, jitter=0, limit=1)))
-    )
+    limited = await top.call(StartChild(Child(Worker, backoff=Backoff(1, 1, jitter=0, limit=1))))
     await crash(limited)
     await trio.sleep(2)
     limited.cast(DoSoon(boom))

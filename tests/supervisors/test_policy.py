@@ -44,9 +44,7 @@ def times(gaps: list[float]) -> list[float]:
     return found
 
 
-@given(
-    st.lists(st.floats(0, 10), max_size=60), st.integers(0, 8), st.floats(0.001, 20)
-)
+@given(st.lists(st.floats(0, 10), max_size=60), st.integers(0, 8), st.floats(0.001, 20))
 def test_S2_the_limit_trips_when_restarts_are_greater_than_allowed_within_the_window(
     gaps: list[float], max_restarts: int, within: float
 ) -> None:

@@ -22,7 +22,7 @@ ROOT = Path(__file__).parent.parent.parent
 PATIENCE = 30.0
 """Seconds a process may take; none needs more than a fraction."""
 
-PRELUDE = '''
+PRELUDE = """
 import signal, sys, time
 from typing import Any
 import trio
@@ -42,7 +42,7 @@ class Worker(Actor):
     @handles
     def crash(self, message: str) -> None:
         raise ValueError(message)
-'''
+"""
 
 
 @contextmanager

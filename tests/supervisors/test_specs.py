@@ -137,9 +137,7 @@ def test_a_changed_spec_is_validated_again() -> None:
     ],
     ids=repr,
 )
-def test_what_is_refused_is_told_with_what_is_accepted(
-    keywords: dict[str, Any], text: str
-) -> None:
+def test_what_is_refused_is_told_with_what_is_accepted(keywords: dict[str, Any], text: str) -> None:
     refused(lambda: Child(Worker, **keywords), text)
 
 

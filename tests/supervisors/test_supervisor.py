@@ -158,9 +158,7 @@ async def grown(
 ) -> Tree:
     """Start a temporary group with a worker for each letter of ``ids``."""
     log: Log = []
-    children = [
-        Child(Worker, log, failures, id=id, **(specs or {}).get(id, {})) for id in ids
-    ]
+    children = [Child(Worker, log, failures, id=id, **(specs or {}).get(id, {})) for id in ids]
     group = GROUPS[strategy](*children, restart="temporary", **{"max_restarts": 100, **flags})
     tree = Tree(system, await system.start(group), log)
     assert tree.take() == " ".join(f"+{id}" for id in ids)
@@ -475,9 +473,7 @@ async def test_S6_any_significant_ends_with_the_first_of_them(
     system: System, restart: Any, exit: Exit
 ) -> None:
     specs = {"s": {"restart": restart, "significant": True}}
-    tree = await grown(
-        system, "one_for_one", "as", specs=specs, auto_shutdown="any_significant"
-    )
+    tree = await grown(system, "one_for_one", "as", specs=specs, auto_shutdown="any_significant")
     await tree["s"].stop(exit)
     await wait_all_tasks_blocked()
     if restart == "transient" and isinstance(exit, Killed):
@@ -490,9 +486,7 @@ async def test_S6_any_significant_ends_with_the_first_of_them(
 async def test_S6_all_significant_ends_with_the_last_of_them(system: System) -> None:
     significant = {"restart": "transient", "significant": True}
     specs = {"s": significant, "t": significant}
-    tree = await grown(
-        system, "one_for_one", "ast", specs=specs, auto_shutdown="all_significant"
-    )
+    tree = await grown(system, "one_for_one", "ast", specs=specs, auto_shutdown="all_significant")
     await tree["s"].stop()
     await wait_all_tasks_blocked()
     assert tree.ref.alive
@@ -502,9 +496,7 @@ async def test_S6_all_significant_ends_with_the_last_of_them(system: System) -> 
 
 async def test_S6_stopping_a_significant_child_by_api_ends_nothing(system: System) -> None:
     specs = {"s": {"restart": "temporary", "significant": True}}
-    tree = await grown(
-        system, "one_for_one", "s", specs=specs, auto_shutdown="any_significant"
-    )
+    tree = await grown(system, "one_for_one", "s", specs=specs, auto_shutdown="any_significant")
     await tree.ref.call(StopChild("s"))
     await wait_all_tasks_blocked()
     assert tree.ref.alive
@@ -515,9 +507,7 @@ async def test_S6_significant_children_taken_down_by_a_sibling_end_nothing(
 ) -> None:
     specs = {"s": {"restart": "temporary", "significant": True}}
     for strategy in ("one_for_all", "rest_for_one"):
-        tree = await grown(
-            system, strategy, "as", specs=specs, auto_shutdown="any_significant"
-        )
+        tree = await grown(system, strategy, "as", specs=specs, auto_shutdown="any_significant")
         await tree.crash("a")
         assert tree.ref.alive
 
@@ -603,9 +593,7 @@ async def test_S7_giving_up_goes_up_the_tree(system: System) -> None:
     spec: Child[Any] = Child(Worker, id="w", name="w")
     for level in range(4):
         spec = one_for_one(spec, max_restarts=0, id=f"level-{level}")
-    top = await system.start(
-        one_for_one(spec, max_restarts=0, id="top", restart="temporary")
-    )
+    top = await system.start(one_for_one(spec, max_restarts=0, id="top", restart="temporary"))
     worker = system.whereis("w")
     assert worker is not None
     worker.cast(DoSoon(boom))
@@ -786,9 +774,7 @@ async def test_a_child_that_is_no_spec_or_does_not_start_is_not_kept(system: Sys
     with pytest.raises(ChildRefused, match="A child is a Child"):
         await tree.ref.call(StartChild(3))  # type: ignore[arg-type]
     with pytest.raises(ChildRefused, match="auto_shutdown='never'"):
-        await tree.ref.call(
-            StartChild(Child(Worker, restart="transient", significant=True))
-        )
+        await tree.ref.call(StartChild(Child(Worker, restart="transient", significant=True)))
     with pytest.raises(StartFailed) as caught:
         await tree.ref.call(StartChild(Child(Fails, id="b", name="b")))
     assert isinstance(caught.value.__cause__, Boom)
@@ -799,9 +785,7 @@ async def test_a_child_that_is_no_spec_or_does_not_start_is_not_kept(system: Sys
 async def test_a_restart_by_api_that_fails_leaves_the_child_stopped(system: System) -> None:
     failures = {"a": 0}
     log: Log = []
-    ref = await system.start(
-        one_for_one(Child(Worker, log, failures, id="a"), restart="temporary")
-    )
+    ref = await system.start(one_for_one(Child(Worker, log, failures, id="a"), restart="temporary"))
     tree = Tree(system, ref, log)
     await ref.call(StopChild("a"))
     failures["a"] = 1
@@ -999,9 +983,7 @@ async def test_the_arguments_of_a_temporary_child_are_not_kept(system: System) -
     tree = await grown(system, "one_for_one", "a")
     payload = Payload()
     seen = weakref.ref(payload)
-    ref = await tree.ref.call(
-        StartChild(Child(Takes, payload, id="t", restart="temporary"))
-    )
+    ref = await tree.ref.call(StartChild(Child(Takes, payload, id="t", restart="temporary")))
     del payload
     await ref.stop()
     del ref

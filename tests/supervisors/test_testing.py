@@ -64,9 +64,7 @@ async def test_a_start_that_fails_is_the_tests_to_see(start_supervised: StartSup
 
 
 @pytest.mark.parametrize("wrong", [42, "Quiet", Quiet(), object])
-async def test_it_takes_a_child_or_a_class(
-    start_supervised: StartSupervised, wrong: Any
-) -> None:
+async def test_it_takes_a_child_or_a_class(start_supervised: StartSupervised, wrong: Any) -> None:
     with pytest.raises(TypeError, match=r"Child\(\.\.\.\) or an actor class\. Got: "):
         await start_supervised(wrong)
 

@@ -74,7 +74,8 @@ def normal(log: list[str]) -> list[str]:
     """
     lines: list[str] = []
     for supervisor, run in groupby(log, stopped_guest_of):
-        lines += run if supervisor is None else sorted(run)
+        together = list(run)
+        lines += together if supervisor is None else sorted(together)
     return lines
 
 

@@ -41,7 +41,7 @@ def script(seed: int) -> Script:
     random = trees.random
     top = trees.tree()
     workers = [each.id for each in nodes_of(top) if isinstance(each, Worker)]
-    failing = ()
+    failing: tuple[tuple[str, int], ...] = ()
     if workers and random.random() < 0.1:
         failing = ((random.choice(workers), random.randint(1, 2)),)
     stage = Stage(trees, top)
@@ -93,7 +93,7 @@ class Stage:
                 return (random.choice([*self.workers(), *self.killable()]),)
             case "end_group":
                 id = random.choice([*self.groups, *self.dynamics])
-                return id, random.choice(["normal", "shutdown", "why"])
+                return id, random.choice(["normal", "shutdown", "why", "boom"])
             case "start_child":
                 return self.newcomer()
             case "start_dynamic" | "stop_dynamic":
@@ -120,8 +120,9 @@ class Stage:
 
     def workers(self, *, dynamic: bool = True) -> list[str]:
         """The ids of all workers."""
-        everybody = [*self.children.values(), *(self.dynamic.values() if dynamic else ())]
-        return [each.id for some in everybody for each in some if isinstance(each, Worker)]
+        static = [each for some in self.children.values() for each in some]
+        guests = [each for some in self.dynamic.values() for each in some] if dynamic else []
+        return [each.id for each in [*static, *guests] if isinstance(each, Worker)]
 
     def killable(self) -> list[str]:
         """Supervisors above workers only.

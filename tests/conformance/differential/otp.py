@@ -68,9 +68,7 @@ def term(value: Any) -> str:
         case Worker(id, restart, significant, shutdown, raises):
             return term(("worker", id, restart, significant, SHUTDOWNS[shutdown], raises))
         case Group(id, restart, significant, limit, strategy, auto, children):
-            return term(
-                ("group", id, restart, significant, limit, strategy, auto, list(children))
-            )
+            return term(("group", id, restart, significant, limit, strategy, auto, list(children)))
         case Dynamic(id, restart, significant, limit, child_restart):
             return term(("dynamic", id, restart, significant, limit, child_restart))
         case Op():

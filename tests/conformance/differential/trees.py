@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import attrs
 
-from supervisors.specs import RESTARTS, STRATEGIES, AutoShutdown, Restart
+from supervisors.specs import AutoShutdown, Restart, Strategy
 from tests.conformance.differential.scripts import Dynamic, Group, Node, Worker
 
 T = TypeVar("T")
@@ -17,9 +17,12 @@ DEPTH = 3
 PLENTY = 1000
 """More restarts than a script can cause.
 
-Allowed: S7, giving up is a crash. OTP's supervisor that gives up ends with ``shutdown``, so that its
-parent restarts it only if it is permanent; ours does so if it is transient, too. Transient
+Allowed: S7, giving up is a crash. OTP's supervisor that gives up ends with ``shutdown``, so that
+its parent restarts it only if it is permanent; ours does so if it is transient, too. Transient
 supervisors are therefore made never to give up."""
+RESTARTS: tuple[Restart, ...] = ("permanent", "transient", "temporary")
+STRATEGIES: tuple[Strategy, ...] = ("one_for_one", "one_for_all", "rest_for_one")
+AUTO_SHUTDOWNS: tuple[AutoShutdown, ...] = ("never", "any_significant", "all_significant")
 
 
 @attrs.define
@@ -69,7 +72,7 @@ class Trees:
 
     def group(self, level: int, above: AutoShutdown) -> Group:
         restart = self.some(RESTARTS, (6, 2, 2))
-        auto: AutoShutdown = self.some(("never", "any_significant", "all_significant"), (6, 2, 2))
+        auto = self.some(AUTO_SHUTDOWNS, (6, 2, 2))
         id = self.fresh("s")
         return Group(
             id,
@@ -85,9 +88,7 @@ class Trees:
         restart = self.some(RESTARTS, (6, 2, 2))
         significant = self.significant(restart, above)
         child_restart = self.some(RESTARTS, (5, 3, 2))
-        return Dynamic(
-            self.fresh("d"), restart, significant, self.limit(restart), child_restart
-        )
+        return Dynamic(self.fresh("d"), restart, significant, self.limit(restart), child_restart)
 
     def guest(self, dynamic: Dynamic) -> Worker:
         """A worker for a dynamic supervisor."""
