@@ -135,11 +135,12 @@ class Tree:
 
     def child_exited(self, place: Place, exit: Exit) -> None:
         """A child has ended, by itself or because we stopped it."""
+        if self.closing or place.spec.restart == "temporary":  # type: ignore[attr-defined]
+            # There is nothing to decide: who hears of the end can have the name at once, and
+            # nobody waits for one who is not to come.
+            lifecycle.settle(place, "gone")
         if self.closing:
             return
-        if place.spec.restart == "temporary":  # type: ignore[attr-defined]
-            # There is nothing to decide: who hears of the end can have the name at once.
-            lifecycle.settle(place, "gone")
         home = self.supervisor._place
         home.request(partial(self.supervisor._child_exited, place, place.incarnation, exit))
 

@@ -1,15 +1,16 @@
 """Who runs a plain turn, its caller or the dispatcher, must make no difference.
 
-Every scenario is run twice, on a clock of its own and with the same seed, and writes down all that
-can be observed: answers, errors, orders, exits, envelopes with their ids, dead letters, moments.
-The two records are equal. Only the order in which *different* actors handle messages of different
-senders is nobody's promise; so the driver lets everybody come to rest before it turns to another
-actor.
+Every scenario is run twice, on a clock of its own and with the same seed, and everybody in it writes
+down all that can be observed: answers, errors, orders, exits, envelopes with their ids, dead
+letters, moments. The two records are equal, for each that writes. What goes on at the same moment in
+different actors and tasks is in nobody's order; so the driver lets everybody come to rest before it
+turns to another actor.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import os
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import attrs
 import pytest
@@ -104,26 +105,27 @@ class Stage:
 
     def __init__(self, system: System, *, behind_middleware: bool = False) -> None:
         self.system = system
-        self.log: list[Any] = []
+        self.log: dict[str, list[Any]] = {}
         self.refs: list[Ref[Any]] = []
         self.layers = behind_middleware
+        self.calls = 0
 
         def letter(event: DeadLetter) -> None:
             sender = event.sender.path if event.sender is not None else None
-            self.write("dead letter", event.ref.path, plain(event.message), event.reason, sender)
+            self.write(event.ref.path, "dead letter", plain(event.message), event.reason, sender)
 
         def started(event: ActorStarted) -> None:
-            self.write("started", event.ref.path, event.incarnation)
+            self.write(event.ref.path, "started", event.incarnation)
 
         def stopped(event: ActorStopped) -> None:
-            self.write("stopped", event.ref.path, event.incarnation, plain(event.exit))
+            self.write(event.ref.path, "stopped", event.incarnation, plain(event.exit))
 
         system.telemetry.listen(letter, DeadLetter)
         system.telemetry.listen(started, ActorStarted)
         system.telemetry.listen(stopped, ActorStopped)
 
-    def write(self, *what: Any) -> None:
-        self.log.append((round(trio.current_time(), 6), *what))
+    def write(self, who: str, *what: Any) -> None:
+        self.log.setdefault(who, []).append((round(trio.current_time(), 6), *what))
 
     async def settle(self) -> None:
         await wait_all_tasks_blocked()
@@ -140,7 +142,8 @@ class Stage:
 
     async def call(self, index: int, message: Call[Any], timeout: float | None = 5.0) -> Any:
         ref = self.refs[index % len(self.refs)]
-        return await self.attempt(f"call {ref.path}", ref.call(message, timeout))
+        self.calls += 1
+        return await self.attempt(f"call {self.calls} to {ref.path}", ref.call(message, timeout))
 
 
 def plain(value: Any) -> Any:
@@ -149,7 +152,7 @@ def plain(value: Any) -> Any:
         sender = value.sender.path if value.sender is not None else None
         return (value.id, value.correlation_id, value.causation_id, sender, value.deadline)
     if isinstance(value, Ref):
-        return (value.path, value.state, value.incarnation)
+        return value.path
     if isinstance(value, BaseException):
         ref = getattr(value, "ref", None)
         chain = [each.path for each in getattr(value, "chain", ())]
@@ -262,7 +265,9 @@ class Scripted(Actor):
                 except MailboxFull as error:
                     self.write("cast", error)
             case ("forward", index):
-                self.target(index).forward(self.envelope)
+                # Not for ever round and round.
+                if self.target(index) != self.ref:
+                    self.target(index).forward(self.envelope)
             case ("after", seconds, inner):
                 self.after(seconds, inner)
             case ("side", seconds, index, inner):
@@ -288,9 +293,12 @@ class Scripted(Actor):
         raise Boom("beside")
 
 
-def play(scenario: Scenario, *, dispatcher_only: bool, behind_middleware: bool = False) -> list[Any]:
+Record: TypeAlias = "dict[str, list[Any]]"
+
+
+def play(scenario: Scenario, *, dispatcher_only: bool, behind_middleware: bool = False) -> Record:
     """Run a scenario, and return its record."""
-    records: list[Any] = []
+    records: list[Record] = []
 
     async def main() -> None:
         async with open_system(seed=11, watchdog=None) as system:
@@ -301,12 +309,12 @@ def play(scenario: Scenario, *, dispatcher_only: bool, behind_middleware: bool =
             await scenario(stage)
             await stage.settle()
             for ref in stage.refs:
-                stage.write("at the end", plain(ref))
-            stage.write("random", system.random.random(), system.scheduler.abandoned)
-        stage.write("timers", len(system.scheduler.timers))
+                stage.write("at the end", ref.path, ref.state, ref.incarnation)
+            stage.write("at the end", system.random.random(), system.scheduler.abandoned)
+        stage.write("at the end", len(system.scheduler.timers))
 
     VirtualClock().run(main)
-    return list(records[0])
+    return records[0]
 
 
 @pytest.fixture(autouse=True)
@@ -314,14 +322,16 @@ def tasks_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("trio._core._run._r", InOrder())
 
 
-def same(scenario: Scenario, **keywords: Any) -> list[Any]:
-    """Both records are equal, entry by entry."""
+def same(scenario: Scenario, **keywords: Any) -> int:
+    """Both records are equal, entry by entry; returns how many there are."""
     one = play(scenario, dispatcher_only=False, **keywords)
     two = play(scenario, dispatcher_only=True, **keywords)
-    for first, second in zip(one, two, strict=False):
-        assert first == second
-    assert len(one) == len(two)
-    return one
+    assert one.keys() == two.keys()
+    for who in one:
+        for first, second in zip(one[who], two[who], strict=False):
+            assert first == second, who
+        assert len(one[who]) == len(two[who]), who
+    return sum(map(len, one.values()))
 
 
 async def alone(stage: Stage, count: int = 3, mailbox: float = 10_000) -> None:
@@ -334,9 +344,7 @@ async def alone(stage: Stage, count: int = 3, mailbox: float = 10_000) -> None:
 
 async def supervised(stage: Stage, group: Any, count: int = 3, **spec: Any) -> Ref[Any]:
     children = [Child(Scripted, stage, id=f"child-{each}", **spec) for each in range(count)]
-    top: Ref[Any] = await stage.system.start(
-        group(*children, max_restarts=50, restart="temporary")
-    )
+    top: Ref[Any] = await stage.system.start(group(*children, max_restarts=50, restart="temporary"))
     stage.refs += [each.ref for each in await top.call(WhichChildren())]
     await stage.settle()
     return top
@@ -373,11 +381,11 @@ async def what_is_no_call_and_what_is_not_handled(stage: Stage) -> None:
     try:
         await stage.refs[0].call("text")  # type: ignore[arg-type]
     except TypeError as error:
-        stage.write(plain(error))
+        stage.write("driver", plain(error))
     try:
         await stage.refs[0].call(Plain(), timeout=-1)
     except ValueError as error:
-        stage.write(plain(error))
+        stage.write("driver", plain(error))
     stage.refs[0].cast(3)
     await stage.settle()
 
@@ -406,14 +414,12 @@ async def deferred_answers(stage: Stage) -> None:
 
 async def forwarded_messages(stage: Stage) -> None:
     await alone(stage)
-    last = (("return", "from the last"),)
     await stage.call(0, Plain((("forward", 1),)))
     stage.refs[1].cast(Plain(("envelope",)))
     await stage.settle()
     for kind in (Plain, Slow):
         inner = kind(("envelope", ("return", "inner")))
         await stage.call(0, Slow((("call", 1, inner, 5.0), "envelope")))
-    stage.write(plain(last))
 
 
 async def the_stash(stage: Stage) -> None:
@@ -483,7 +489,7 @@ async def giving_up(stage: Stage) -> None:
     for _ in range(3):
         await stage.call(0, Plain(("crash",)))
         await stage.settle()
-    stage.write(plain(await top.wait()))
+    stage.write("driver", plain(await top.wait()))
 
 
 async def stops(stage: Stage) -> None:
@@ -524,22 +530,22 @@ async def introspection(stage: Stage) -> None:
     await record(ref, 3)
     for number in range(5):
         await stage.call(0, Plain((("return", number),)))
-    stage.write(plain(await last_messages(ref)), plain(await statistics(ref)))
+    stage.write("driver", plain(await last_messages(ref)), plain(await statistics(ref)))
     await suspend(ref)
     await stage.call(0, Plain(), 1.0)
     ref.cast(Plain(("envelope",)))
     await stage.attempt("replace", replace_state(ref, lambda state: {**state, "kept": []}))
-    stage.write(sorted(await get_state(ref)))
+    stage.write("driver", sorted(await get_state(ref)))
     await resume(ref)
     await stage.call(0, Plain(("envelope",)))
 
 
 async def chains_of_casts(stage: Stage) -> None:
-    await alone(stage)
+    await alone(stage, 5)
     message = Plain(("envelope",))
     for depth in range(6):
-        message = Plain(("envelope", ("cast", depth, message), ("cast", depth + 1, message)))
-    await stage.call(0, message)
+        message = Plain(("envelope", ("cast", 2 * depth, message), ("cast", 2 * depth + 1, message)))
+    await stage.call(4, message)
     await stage.settle()
     stage.refs[0].cast(message)
     await stage.settle()
@@ -573,14 +579,14 @@ SCENARIOS: list[Scenario] = [
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda each: each.__name__)
 def test_K5_nobody_can_tell_who_ran_the_turn(scenario: Scenario) -> None:
-    assert len(same(scenario)) > 5
+    assert same(scenario) > 5
 
 
 @pytest.mark.parametrize(
     "scenario", [answers_and_refusals, deferred_answers, the_stash, restarts_keep_the_queue]
 )
 def test_K5_nor_behind_middleware(scenario: Scenario) -> None:
-    assert len(same(scenario, behind_middleware=True)) > 5
+    assert same(scenario, behind_middleware=True) > 5
 
 
 def test_a_difference_would_be_seen() -> None:
@@ -590,7 +596,7 @@ def test_a_difference_would_be_seen() -> None:
         await alone(stage)
         turns = stage.system.scheduler.budget
         await stage.call(0, Plain())
-        stage.write("turns left", turns - stage.system.scheduler.budget)
+        stage.write("driver", turns - stage.system.scheduler.budget)
 
     with pytest.raises(AssertionError):
         same(tells)
@@ -602,45 +608,60 @@ def test_the_same_way_twice_gives_the_same_record() -> None:
 
 
 # -- programs nobody has thought of
+#
+# Each handler sends at most one message on, as the last thing it does, and moments of the driver are
+# none of the actors': what happens at once in two places may happen in any order.
 
 indexes = st.integers(0, 2)
-moments = st.sampled_from([0.0, 0.5, 1.0, 3.0])
-simple = st.sampled_from(
+moments = st.sampled_from([0.5, 1.0, 3.0])
+driver_moments = st.sampled_from([0.3137, 0.7771, 2.9173])
+timeouts = st.sampled_from([1.0137, 5.0, 20.0171])
+local = st.sampled_from(
     ["envelope", "refuse", "crash", "stop", "later", "now", "reply", "stash", "unstash"]
 ) | st.tuples(st.just("return"), st.integers(0, 9))
+sleep = st.tuples(st.just("sleep"), moments)
 
 
-def nested(messages: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    step = simple | st.one_of(
+def steps(own: Any, last: Any) -> Any:
+    return st.builds(lambda some, one: (*some, *one), st.lists(own, max_size=3), last)
+
+
+def nested(messages: Any) -> Any:
+    last = st.one_of(
         st.tuples(st.just("cast"), indexes, messages),
         st.tuples(st.just("forward"), indexes),
         st.tuples(st.just("after"), moments, messages),
         st.tuples(st.just("side"), moments, indexes, messages),
-        st.tuples(st.just("monitor"), indexes),
+        st.tuples(st.just("side crash"), moments),
     )
-    slow_step = step | st.one_of(
-        st.tuples(st.just("sleep"), moments),
-        st.tuples(st.just("call"), indexes, messages, st.sampled_from([0.5, 5.0])),
+    slow_last = last | st.one_of(
+        st.tuples(st.just("call"), indexes, messages, timeouts),
         st.tuples(st.just("call through"), indexes, messages),
+        st.tuples(st.just("send"), indexes, messages),
     )
-    return st.builds(Plain, st.lists(step, max_size=4).map(tuple)) | st.builds(
-        Slow, st.lists(slow_step, max_size=4).map(tuple)
+    return st.builds(Plain, steps(local, st.tuples(last))) | st.builds(
+        Slow, steps(local | sleep, st.tuples(slow_last))
     )
 
 
-messages = st.recursive(st.builds(Plain, st.lists(simple, max_size=3).map(tuple)), nested, max_leaves=6)
+messages = st.recursive(
+    st.builds(Plain, steps(local, st.just(()))) | st.builds(Slow, steps(local, st.just(()))),
+    nested,
+    max_leaves=6,
+)
 operations = st.one_of(
-    st.tuples(st.just("call"), indexes, messages, st.sampled_from([1.0, 5.0, 20.0])),
-    st.tuples(st.just("call"), indexes, messages, st.just(5.0)),
+    st.tuples(st.just("call"), indexes, messages, timeouts),
     st.tuples(st.just("cast"), indexes, messages),
     st.tuples(st.just("suspend"), indexes),
     st.tuples(st.just("resume"), indexes),
     st.tuples(st.just("stop"), indexes),
-    st.tuples(st.just("sleep"), moments),
+    st.tuples(st.just("sleep"), driver_moments),
 )
 
 
-@settings(max_examples=120, deadline=None)
+@settings(
+    max_examples=int(os.environ.get("UNDERSTUDY_TORTURE", "0")) * 1000 or 150, deadline=None
+)
 @given(st.lists(operations, max_size=8), st.sampled_from(["alone", "one_for_one", "one_for_all"]))
 def test_K5_nor_in_any_other_program(program: list[Any], tree: str) -> None:
     async def scenario(stage: Stage) -> None:
@@ -655,13 +676,13 @@ def test_K5_nor_in_any_other_program(program: list[Any], tree: str) -> None:
                 case ("cast", index, message):
                     stage.refs[index].cast(message)
                 case ("stop", index):
-                    await stage.attempt("stop", stage.refs[index].stop())
+                    await stage.attempt("driver", stage.refs[index].stop())
                 case ("sleep", seconds):
                     await trio.sleep(seconds)
                 case ("suspend", index):
-                    await stage.attempt("suspend", suspend(stage.refs[index], timeout=1.0))
+                    await stage.attempt("driver", suspend(stage.refs[index], timeout=1.0173))
                 case ("resume", index):
-                    await stage.attempt("resume", resume(stage.refs[index], timeout=1.0))
+                    await stage.attempt("driver", resume(stage.refs[index], timeout=1.0173))
             await stage.settle()
         await trio.sleep(30)
 

@@ -301,7 +301,7 @@ async def K17_code_that_never_yields_is_reported(_: System) -> None:
         inner.telemetry.listen(seen.append, Blocked)
         ref = await inner.start(Worker)
         await ref.call(Do(lambda _: time.sleep(0.1)))
-        for _ in range(50):
+        for _turn in range(50):
             await trio.lowlevel.checkpoint()
     assert [event.ref for event in seen] == [ref]
 

@@ -426,7 +426,7 @@ def _came_and_went_in_order(log: list[str]) -> None:
     """Whoever came has gone, once each time; of a and b the later one first."""
     up: list[str] = []
     for entry in log:
-        sign, name = entry
+        sign, name = entry[0], entry[1:]
         if sign == "+":
             assert name not in up, log
             up.append(name)

@@ -25,7 +25,7 @@ from examples.order_saga.view import LiveView, PlainView
 ORDERS = Path(__file__).with_name("orders.csv")
 RIGHT, WRONG, UNUSABLE, INTERRUPTED = 0, 1, 2, 130
 """The exit codes."""
-WATCHABLE = 0.02
+WATCHABLE = 0.013
 """Seconds a component works on a message when somebody watches."""
 
 app = App(name="python -m examples.order_saga", version_flags=[])
@@ -67,7 +67,7 @@ def order_saga(
     at_once
         Orders under way at a time.
     delay
-        Seconds a component works on a message: 0.02 when you watch, else 0.
+        Seconds a component works on a message: 0.013 when you watch, else 0.
     plain
         Print lines also to a terminal.
     log

@@ -478,9 +478,7 @@ async def test_K8_a_later_of_a_one_way_message_is_done_and_drops_its_answer(
     laters[0].fail(No())
 
 
-async def test_K8_the_later_of_another_message_is_no_answer(
-    system: System, both_ways: str
-) -> None:
+async def test_K8_the_later_of_another_message_is_no_answer(system: System, both_ways: str) -> None:
     kept: list[Later[Any]] = []
 
     def keep(actor: Worker) -> Later[Any]:
@@ -526,9 +524,7 @@ async def test_K8_a_slot_whose_holder_dies_fails_with_actor_died(
     assert all(isinstance(each.exit, kinds[end]) for each in failures)
 
 
-async def test_K8_forward_hands_the_message_and_the_wait_on(
-    system: System, both_ways: str
-) -> None:
+async def test_K8_forward_hands_the_message_and_the_wait_on(system: System, both_ways: str) -> None:
     back = await system.start(Worker)
 
     class Front(Actor):
@@ -853,9 +849,7 @@ async def test_K10_after_the_turn_sender_and_correlation_remain_in_start_soon(
         envelopes.clear()
 
 
-async def test_K10_in_timers_sender_and_correlation_remain(
-    system: System, both_ways: str
-) -> None:
+async def test_K10_in_timers_sender_and_correlation_remain(system: System, both_ways: str) -> None:
     ref = await system.start(Worker)
     first: list[Envelope] = []
 
@@ -988,9 +982,7 @@ async def test_K19_the_end_of_an_actor_waits_for_the_end_of_its_side_tasks(
     assert trio.current_time() - began == pytest.approx(0.5)
 
 
-async def test_K19_the_crash_of_a_side_task_is_the_actors(
-    system: System, both_ways: str
-) -> None:
+async def test_K19_the_crash_of_a_side_task_is_the_actors(system: System, both_ways: str) -> None:
     async def crash() -> None:
         await trio.sleep(1)
         raise ValueError("beside")

@@ -316,9 +316,7 @@ async def test_K22_the_last_ten_messages_are_remembered_and_all_are_counted(
     )
 
 
-async def test_K22_record_says_how_many_and_zero_ends_it(
-    system: System, both_ways: str
-) -> None:
+async def test_K22_record_says_how_many_and_zero_ends_it(system: System, both_ways: str) -> None:
     ref = await system.start(Worker)
     await record(ref, 2)
     for text in "abc":

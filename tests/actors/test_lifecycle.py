@@ -28,7 +28,7 @@ from actors import (
     handles,
     open_system,
 )
-from actors.introspection import get_state, resume, suspend
+from actors.introspection import get_state, suspend
 from actors.runtime.root import Temporary
 from actors.telemetry import ActorStarted, ActorStopped, ActorUnresponsive
 from actors.testing import VirtualClock, dead_letters, leftovers, task_count

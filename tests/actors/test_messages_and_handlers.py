@@ -200,7 +200,7 @@ async def test_K1_an_annotation_that_is_text_is_resolved_where_the_class_is_made
             self.heard.append("local")
 
         @handles
-        def inner(self, message: "Inner") -> None:  # type: ignore[name-defined]  # noqa: F821
+        def inner(self, message: "Inner") -> None:  # type: ignore[name-defined]
             self.heard.append("inner")
 
         @handles
@@ -442,7 +442,7 @@ def test_K1_return_annotations_that_may_be_right_are_accepted() -> None:
     class Shaped(Call[Shape]):
         pass
 
-    class Unknown(Call["NoSuchClass"]):  # type: ignore[name-defined]  # noqa: F821
+    class Unknown(Call["NoSuchClass"]):  # type: ignore[name-defined]
         pass
 
     class Fine(Actor):
@@ -555,9 +555,7 @@ async def test_K3_a_one_way_message_nobody_handles_is_a_dead_letter_with_a_warni
         ("what?", "no handler", None)
     ]
     warnings = [each for each in caplog.records if each.levelname == "WARNING"]
-    assert [each.getMessage() for each in warnings] == [
-        f"{ref.path} has no handler for 'what?'"
-    ]
+    assert [each.getMessage() for each in warnings] == [f"{ref.path} has no handler for 'what?'"]
 
 
 async def test_K3_an_unhandled_call_fails_its_caller_at_once_and_the_actor_lives(

@@ -35,7 +35,9 @@ PUBLIC = {
 
 
 @pytest.mark.parametrize(
-    "package", [actors, supervisors, actors.testing, supervisors.testing], ids=lambda each: each.__name__
+    "package",
+    [actors, supervisors, actors.testing, supervisors.testing],
+    ids=lambda each: each.__name__,
 )
 def test_the_public_names_are_these(package: ModuleType) -> None:
     assert sorted(package.__all__) == sorted(PUBLIC[package.__name__].split())

@@ -159,9 +159,7 @@ async def test_K21_at_the_top_an_event_is_a_dead_letter(system: System) -> None:
 async def test_K21_an_event_does_not_count_against_the_mailbox_of_the_parent(
     system: System,
 ) -> None:
-    await system.start(
-        Keeper, Child(Hears, Child(Worker, name="worker"), name="hears", mailbox=1)
-    )
+    await system.start(Keeper, Child(Hears, Child(Worker, name="worker"), name="hears", mailbox=1))
     worker, hears = find(system, "worker"), find(system, "hears")
 
     def burst(actor: Worker) -> None:
@@ -213,7 +211,9 @@ async def test_K21_a_crash_report_holds_all_that_is_known(
             return message.function(self)
 
     account_spec = Child(Account, id="account", name="account")
-    top = await system.start(Keeper, Child(Keeper, account_spec, id="near", name="near"), name="top")
+    top = await system.start(
+        Keeper, Child(Keeper, account_spec, id="near", name="near"), name="top"
+    )
     caller, account = await system.start(Worker), find(system, "account")
     message = Do(boom)
     with pytest.raises(ActorDied):
@@ -333,9 +333,7 @@ async def test_K21_nobody_reads_reports_and_none_is_made(
 # -- telemetry
 
 
-async def test_K21_turns_are_announced_with_their_end(
-    system: System, both_ways: str
-) -> None:
+async def test_K21_turns_are_announced_with_their_end(system: System, both_ways: str) -> None:
     events: list[object] = []
     ref = await system.start(Worker)
     plain, slow = Do(lambda actor: 1), Await(lambda actor: trio.sleep(2))

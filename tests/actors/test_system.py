@@ -19,8 +19,8 @@ from actors import (
     Envelope,
     Exit,
     Killed,
-    NoSuchActor,
     Normal,
+    NoSuchActor,
     Ref,
     Shutdown,
     Startable,
@@ -287,9 +287,7 @@ async def test_a_root_that_does_not_start_leaves_as_start_failed() -> None:
 
     log: list[str] = []
     with pytest.raises(StartFailed) as caught:
-        async with open_system(
-            Child(Strict, Child(Worker, log), Child(Fails)), watchdog=None
-        ):
+        async with open_system(Child(Strict, Child(Worker, log), Child(Fails)), watchdog=None):
             raise AssertionError("the block is not entered")
     error: BaseException | None = caught.value
     while error is not None and not isinstance(error, Boom):
@@ -416,9 +414,7 @@ async def test_ids_are_unique_within_a_system_and_its_runs() -> None:
     assert len(set(found)) == len(found)
 
 
-async def test_now_is_the_clock_that_was_given(
-    system: System, virtual_clock: VirtualClock
-) -> None:
+async def test_now_is_the_clock_that_was_given(system: System, virtual_clock: VirtualClock) -> None:
     began = system.now()
     await trio.sleep(90)
     assert system.now() - began == pytest.approx(90)

@@ -60,9 +60,7 @@ def heard(ref: Ref[Any]) -> list[tuple[float, object]]:
 # -- after
 
 
-async def test_K18_after_sends_the_actor_a_message_in_time(
-    system: System, both_ways: str
-) -> None:
+async def test_K18_after_sends_the_actor_a_message_in_time(system: System, both_ways: str) -> None:
     ref = await system.start(Worker)
 
     def set_timers(actor: Worker) -> None:
@@ -422,9 +420,7 @@ def test_whatever_is_set_and_not_cancelled_fires_once_and_in_order(
             timer.cancel()
     for moment in (until, 1000):
         timers.fire_due(moment)
-    wanted = [
-        (when, index) for index, (when, cancelled) in enumerate(entries) if not cancelled
-    ]
+    wanted = [(when, index) for index, (when, cancelled) in enumerate(entries) if not cancelled]
     assert fired == sorted(wanted)
     assert len(timers) == 0
 

@@ -440,9 +440,7 @@ async def test_K4_a_refusal_of_a_one_way_message_is_a_dead_letter_and_the_actor_
     message = DoSoon(fail(No("never")))
     ref.cast(message)
     assert await ref.call(Add(1)) == 1
-    assert [(each.message, each.reason) for each in letters] == [
-        (message, "refused: No('never')")
-    ]
+    assert [(each.message, each.reason) for each in letters] == [(message, "refused: No('never')")]
 
 
 async def test_K4_a_call_that_was_cast_and_is_refused_is_a_dead_letter_too(
@@ -465,7 +463,9 @@ async def test_K4_anything_else_raised_is_a_crash_and_the_caller_gets_it_as_caus
 
     for message in (Do(fail(error)), Await(raise_it)):
         ref = await system.start(Worker)
-        with pytest.raises(ActorDied, match=r"ended \(Crashed.*broken.*before it answered") as caught:
+        with pytest.raises(
+            ActorDied, match=r"ended \(Crashed.*broken.*before it answered"
+        ) as caught:
             await ref.call(message, timeout=None)
         assert caught.value.__cause__ is error
         assert caught.value.exit == Crashed(error)

@@ -30,7 +30,7 @@ from actors import (
 )
 from actors.introspection import last_messages, record
 from actors.testing import dead_letters
-from supervisors import Child
+from supervisors import Child, DynamicSupervisor, StartChild, WhichChildren, one_for_one
 from tests.conformance.recorders import (
     BOOM,
     EXITS,
@@ -169,6 +169,32 @@ async def test_P5_a_call_to_the_dead_fails_at_once(
     assert nobody.value.message == Ask()
     assert system.whereis("server") is None
     assert trio.current_time() == 0.0
+
+
+@pytest.mark.parametrize("kind", ["static", "dynamic"])
+async def test_P5_also_while_its_supervisor_still_stops(system: System, kind: str) -> None:
+    """K12: nobody is to come, so nothing is to be waited for; the last words of one that calls a
+    sibling which has stopped do not cost it its shutdown time."""
+    log: Log = []
+
+    class CallsAtItsEnd(Recorder):
+        async def on_stop(self, exit: Exit) -> None:
+            await trio.sleep(1)
+            sibling = self.system.whereis("sibling")
+            with pytest.raises(NoSuchActor):
+                await refs[1].call(Ask())
+            self.log.append((sibling, trio.current_time()))
+
+    specs: list[Child[Any]] = [Child(CallsAtItsEnd, log), Child(Recorder, name="sibling")]
+    parent: Ref[Any]
+    if kind == "static":
+        parent = await system.start(one_for_one(*specs, restart="temporary"))
+        refs = [each.ref for each in await parent.call(WhichChildren())]
+    else:
+        parent = await system.start(Child(DynamicSupervisor, restart="temporary"))
+        refs = [await parent.call(StartChild(each)) for each in specs]
+    await parent.stop()
+    assert log == [(None, 1.0)]
 
 
 @pytest.mark.parametrize("exit", EXITS)

@@ -139,10 +139,12 @@ class Stage:
 
     def both(self) -> tuple[Argument, ...] | None:
         """Two children of one supervisor. Without tasks: what awaits in ``on_stop`` ends later."""
-        siblings = {
-            id: [each.id for each in some if isinstance(each, Worker) and not each.awaits]
-            for id, some in [*self.children.items(), *self.dynamic.items()]
-        }
+        siblings: dict[str, list[str]] = {}
+        for id, nodes in self.children.items():
+            workers = [each for each in nodes if isinstance(each, Worker)]
+            siblings[id] = [each.id for each in workers if not each.awaits]
+        for id, guests in self.dynamic.items():
+            siblings[id] = [each.id for each in guests if not each.awaits]
         possible = [id for id, workers in siblings.items() if len(workers) > 1]
         if not possible:
             return None
