@@ -1,7 +1,7 @@
 """Who runs a plain turn, its caller or the dispatcher, must make no difference.
 
-Every scenario is run twice, on a clock of its own and with the same seed, and everybody in it writes
-down all that can be observed: answers, errors, orders, exits, envelopes with their ids, dead
+Every scenario is run twice, on a clock of its own and with the same seed, and everybody in it
+writes down all that can be observed: answers, errors, orders, exits, envelopes with their ids, dead
 letters, moments. The two records are equal, for each that writes. What goes on at the same moment in
 different actors and tasks is in nobody's order; so the driver lets everybody come to rest before it
 turns to another actor.
@@ -544,7 +544,9 @@ async def chains_of_casts(stage: Stage) -> None:
     await alone(stage, 5)
     message = Plain(("envelope",))
     for depth in range(6):
-        message = Plain(("envelope", ("cast", 2 * depth, message), ("cast", 2 * depth + 1, message)))
+        message = Plain(
+            ("envelope", ("cast", 2 * depth, message), ("cast", 2 * depth + 1, message))
+        )
     await stage.call(4, message)
     await stage.settle()
     stage.refs[0].cast(message)
@@ -659,9 +661,7 @@ operations = st.one_of(
 )
 
 
-@settings(
-    max_examples=int(os.environ.get("UNDERSTUDY_TORTURE", "0")) * 1000 or 150, deadline=None
-)
+@settings(max_examples=int(os.environ.get("UNDERSTUDY_TORTURE", "0")) * 1000 or 150, deadline=None)
 @given(st.lists(operations, max_size=8), st.sampled_from(["alone", "one_for_one", "one_for_all"]))
 def test_K5_nor_in_any_other_program(program: list[Any], tree: str) -> None:
     async def scenario(stage: Stage) -> None:

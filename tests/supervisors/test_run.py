@@ -141,8 +141,10 @@ def test_a_tree_that_cannot_start_says_so_and_the_exit_code_is_1() -> None:
     [
         "run(Ends)",
         "run(lambda: Ends())",
-        "run(one_for_one(Child(Ends, restart='transient', significant=True),"
-        " auto_shutdown='any_significant'))",
+        (
+            "run(one_for_one(Child(Ends, restart='transient', significant=True),"
+            " auto_shutdown='any_significant'))"
+        ),
         "run(Declines)",
     ],
     ids=["class", "factory", "supervisor", "declines"],

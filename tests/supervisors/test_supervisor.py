@@ -880,7 +880,7 @@ async def test_a_child_that_exits_by_itself_while_its_supervisor_stops_keeps_its
     assert not [each for each in events if isinstance(each, ChildRestarted)]
 
 
-# -- children() and subclasses
+# -- children and subclasses
 
 
 async def test_children_may_be_classes_and_are_asked_for_at_every_start(system: System) -> None:
