@@ -1,8 +1,8 @@
 """Who runs a plain turn, its caller or the dispatcher, must make no difference.
 
 Every scenario is run twice, on a clock of its own and with the same seed, and everybody in it
-writes down all that can be observed: answers, errors, orders, exits, envelopes with their ids, dead
-letters, moments. The two records are equal, for each that writes. What goes on at the same moment in
+writes down all that can be observed: answers, errors, orders, exits, envelopes with their ids,
+dead letters, moments. The two records are equal, for each that writes. What goes on at the same moment in
 different actors and tasks is in nobody's order; so the driver lets everybody come to rest before it
 turns to another actor.
 """
@@ -611,8 +611,8 @@ def test_the_same_way_twice_gives_the_same_record() -> None:
 
 # -- programs nobody has thought of
 #
-# Each handler sends at most one message on, as the last thing it does, and moments of the driver are
-# none of the actors': what happens at once in two places may happen in any order.
+# Each handler sends at most one message on, as the last thing it does, and moments of the driver
+# are none of the actors': what happens at once in two places may happen in any order.
 
 indexes = st.integers(0, 2)
 moments = st.sampled_from([0.5, 1.0, 3.0])

@@ -24,6 +24,7 @@ from actors import (
     Later,
     Normal,
     NoSuchActor,
+    Ref,
     Shutdown,
     System,
     handles,
