@@ -169,6 +169,8 @@ class Supervisor(Supervising):
                 return
             again = affected(self._tree.flags.strategy, group, id)
             if self._tree.flags.strategy == "one_for_all":
+                # Those started between two attempts belong to the group as well.
+                again = list(self._tree.entries)
                 yield from self._stop_group(again)
             self._try_later(again, delay, failed)
             return

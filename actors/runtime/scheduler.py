@@ -134,7 +134,7 @@ class Scheduler:
                 self.ready.append(place)
                 return turns
         place.idle = True
-        place.item = None
+        place.item = place.slot = None
         return turns
 
     def begin(self, place: Place, mailbox: Mailbox, item: Any) -> None:
@@ -213,7 +213,7 @@ class Scheduler:
         slot = place.slot
         if place.fast and not place.mailbox:
             place.idle = True
-            place.item = None
+            place.item = place.slot = None
         else:
             self.resume(place)
         if slot is INLINE:
@@ -228,7 +228,7 @@ class Scheduler:
             self.attend(place)
         elif place.fast and not place.mailbox:
             place.idle = True
-            place.item = None
+            place.item = place.slot = None
         else:
             self.schedule(place)
 
@@ -362,7 +362,7 @@ class Scheduler:
         )
         if not place.mailbox:
             place.idle = True
-            place.item = None
+            place.item = place.slot = None
         elif place.fast and not self.telemetry.turns:
             self.schedule(place)
         else:
