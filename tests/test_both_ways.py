@@ -2,9 +2,9 @@
 
 Every scenario is run twice, on a clock of its own and with the same seed, and everybody in it
 writes down all that can be observed: answers, errors, orders, exits, envelopes with their ids,
-dead letters, moments. The two records are equal, for each that writes. What goes on at the same moment in
-different actors and tasks is in nobody's order; so the driver lets everybody come to rest before it
-turns to another actor.
+dead letters, moments. The two records are equal, for each that writes. What goes on at the same
+moment in different actors and tasks is in nobody's order; so the driver lets everybody come to
+rest before it turns to another actor.
 """
 
 from __future__ import annotations

@@ -15,10 +15,8 @@ from actors import (
     ActorDied,
     Call,
     CallCycle,
-    Crashed,
     Down,
     MailboxFull,
-    Normal,
     StartFailed,
     System,
     handles,
@@ -31,10 +29,9 @@ from actors.runtime import host, lifecycle, scheduler
 from actors.runtime.root import Temporary
 from actors.runtime.scheduler import Scheduler
 from actors.telemetry import ActorStarted, Telemetry
-from actors.testing import VirtualClock, leftovers
+from actors.testing import VirtualClock
 from supervisors import Backoff, Child, StartChild, one_for_one
 from supervisors.policy import Pace, Window
-from supervisors.tree import Entry
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
