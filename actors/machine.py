@@ -182,8 +182,7 @@ class Machine:
         try:
             self._transit(place)
         except BaseException as error:
-            if isinstance(error, KeyboardInterrupt | SystemExit):
-                place.scheduler.system.abort(error)
+            place.scheduler.system.heed(error)
             item = self._take_back(place) if postponed else None
             lifecycle.crash(place, error, cause)
             slot = slot_of(item)

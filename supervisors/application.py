@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 import trio
 
 from actors import Actor, ActorError, open_system
-from actors.runtime.system import check_factory
+from actors.runtime.system import check_factory, start_root
 from actors.telemetry import SystemStopped
 from actors.validation import check_seconds
 from supervisors.admin import StartChild
@@ -114,8 +114,9 @@ class Process:
             self._scope.cancel()
         try:
             with self._scope:
-                async with open_system(root, seed=seed) as system:
+                async with open_system(seed=seed) as system:
                     system.telemetry.listen(self._stopped, SystemStopped)
+                    await start_root(system, root)
                     for place in tuple(system.root.places):  # none, if it has ended already
                         await place.ref.wait()
         except ActorError as error:

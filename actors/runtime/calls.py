@@ -28,7 +28,7 @@ from actors.validation import check_seconds
 if TYPE_CHECKING:
     from actors.dispatch import Route
     from actors.exits import Exit
-    from actors.mailbox import Mailbox
+    from actors.mailbox import Mailbox, Waiting
     from actors.messages import Envelope
     from actors.place import Place
     from actors.turns import Turn
@@ -85,12 +85,19 @@ def full(place: Place, message: object, mailbox: Mailbox) -> MailboxFull:
 
 
 class Room:
-    """A turn waiting for room in a mailbox."""
+    """A turn waiting for room in a mailbox; it waits for nobody once it is let in."""
 
-    __slots__ = ("holder",)
+    __slots__ = ("_place", "waiting")
 
-    def __init__(self, holder: Place) -> None:
-        self.holder: Place | None = holder
+    def __init__(self, place: Place) -> None:
+        self._place = place
+        self.waiting: Waiting | None = None
+
+    @property
+    def holder(self) -> Place | None:
+        """The place, until there is room."""
+        admitted = self.waiting is not None and self.waiting.task is None
+        return None if admitted else self._place
 
 
 async def send(place: Place, message: object) -> None:
@@ -103,7 +110,7 @@ async def send(place: Place, message: object) -> None:
     turn, room = current_turn.get(), Room(place)
     if turn is not None:
         turn.begin_wait(room)
-    waiting = mailbox.wait_for_room(item, trio.lowlevel.current_task())
+    waiting = room.waiting = mailbox.wait_for_room(item, trio.lowlevel.current_task())
 
     def abort(_: object) -> trio.lowlevel.Abort:
         mailbox.withdraw(waiting)
@@ -135,7 +142,7 @@ def begin(place: Place, message: Any, timeout: float | None, turn: Turn | None) 
     deadline = None if timeout is None else now + timeout
     inherited = False
     if turn is not None and turn.deadline is not None and not turn.ended:
-        if deadline is None or turn.deadline < deadline:
+        if deadline is None or turn.deadline <= deadline:
             deadline, inherited = turn.deadline, True
     if deadline is not None and deadline <= now:
         raise timed_out(place, message, timeout, inherited=inherited, sent=False)

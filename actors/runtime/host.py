@@ -137,14 +137,14 @@ def make_ready(place: Place) -> None:
         begin_turn(place, None, None, None)
         return
     scheduler = place.scheduler
-    scheduler.current = place
+    outer, scheduler.current = scheduler.current, place
     context = place.context or scheduler.new_context(place)
     try:
         context.run(place.actor.on_ready)
     except BaseException as error:
-        scheduler.current = None
+        scheduler.current = outer
         scheduler.failed_callback(place, error)
-    scheduler.current = None
+    scheduler.current = outer
 
 
 def finish(place: Place) -> None:
@@ -273,6 +273,8 @@ async def _serve(place: Place, host: Host) -> None:
             error = failure
         turn.ended = True
         if host.cancelled:
+            if error is not None:
+                scheduler.system.heed(error)
             return
         if place.idle_timer is not None:
             place.idle_timer.touch(message_of(turn.item))
@@ -386,6 +388,10 @@ async def _last_words(place: Place, host: Host) -> None:
 
 def start_side(place: Place, main: Callable[..., Awaitable[object]], args: tuple[Any, ...]) -> None:
     """Run ``main(*args)`` in a task of the actor's; its crash is the actor's."""
+    if place.state == "stopping" or isinstance(place.ending, Killed | Crashed):
+        raise RuntimeError(
+            f"{place.path} is ending: its side tasks have ended, and no other is started."
+        )
     side = Side(place)
     if place.side is None:
         place.side = set()
@@ -418,10 +424,10 @@ async def _side_main(
             error = failure
     assert place.incarnation == incarnation and place.side is not None
     place.side.discard(side)
-    if error is not None and not side.scope.cancel_called:
-        if isinstance(error, KeyboardInterrupt | SystemExit):
-            place.scheduler.system.abort(error)
-        lifecycle.crash(place, error, None)
+    if error is not None:
+        place.scheduler.system.heed(error)
+        if not side.scope.cancel_called:
+            lifecycle.crash(place, error, None)
     if not place.side and place.host is not None:
         place.host.wake()
 

@@ -18,7 +18,7 @@ from actors.dispatch import NONE, PLAIN, TASK
 from actors.exits import Crashed, Killed, Normal, StartFailed, is_orderly
 from actors.place import NO_ROUTES
 from actors.runtime import calls, host
-from actors.runtime.stages import Pending, Stage
+from actors.runtime.stages import Pending, Stage, drive
 from actors.telemetry import ActorStarted, ActorStopped, ActorUnresponsive
 
 if TYPE_CHECKING:
@@ -105,11 +105,13 @@ def started(place: Place) -> Pending | BaseException | None:
     def finish(_: object, error: BaseException | None) -> None:
         if error is None:
             up(place)
+        elif place.side:
+            host.begin_failed(place, error)
         else:
             start_failed(place, error)
 
     stage.finish = finish
-    place.scheduler.attend(place)
+    drive(place, stage)
     return starting.value if starting.done else starting
 
 
@@ -117,7 +119,7 @@ def up(place: Place) -> None:
     """The incarnation is up and takes messages."""
     starting, place.starting = place.starting, None
     place.state = "up"
-    place.declined = place.ending is not None
+    place.declined = place.ending is not None and is_orderly(place.ending)
     cls = type(place.actor)
     if ActorStarted in place.scheduler.telemetry.active:
         place.scheduler.telemetry.emit(ActorStarted(place.ref, place.incarnation))
@@ -134,8 +136,7 @@ def up(place: Place) -> None:
 
 def start_failed(place: Place, error: BaseException) -> StartFailed:
     """The incarnation did not come up and is gone, its name too, before the starter hears of it."""
-    if isinstance(error, KeyboardInterrupt | SystemExit):
-        place.scheduler.system.abort(error)
+    place.scheduler.system.heed(error)
     if isinstance(error, StartFailed):
         failure = error
     else:
@@ -297,8 +298,7 @@ def stop_failed(place: Place, error: BaseException) -> None:
     """``on_stop`` raised: that becomes the exit, is reported, and the stop goes on."""
     reports.crash(place, error, None, doing="on_stop")
     place.ending = Crashed(error)
-    if isinstance(error, KeyboardInterrupt | SystemExit):
-        place.scheduler.system.abort(error)
+    place.scheduler.system.heed(error)
 
 
 def close(place: Place) -> None:

@@ -284,8 +284,7 @@ class Scheduler:
         elif isinstance(error, Unhandled) and error.ref is place.ref:
             self.unhandled(place, item, slot)
         else:
-            if isinstance(error, KeyboardInterrupt | SystemExit):
-                self.system.abort(error)
+            self.system.heed(error)
             if place.turn is not None:
                 place.turn = None
             lifecycle.crash(place, error, item)
@@ -294,8 +293,7 @@ class Scheduler:
 
     def failed_callback(self, place: Place, error: BaseException) -> None:
         """``on_ready`` has raised: a crash like any other."""
-        if isinstance(error, KeyboardInterrupt | SystemExit):
-            self.system.abort(error)
+        self.system.heed(error)
         place.turn = None
         lifecycle.crash(place, error, None)
 

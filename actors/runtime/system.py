@@ -171,7 +171,7 @@ class System:
         try:
             failure: BaseException | None = await starting.wait()
         except trio.Cancelled:
-            starting.then(lambda _: self.root.remove(place))
+            starting.then(lambda start: self.root.remove(place) if start.value else None)
             lifecycle.end(place, Shutdown())
             raise
         finally:
@@ -183,6 +183,16 @@ class System:
     def aborted(self) -> bool:
         """The system is coming down: nothing is to be restarted."""
         return self._failure is not None
+
+    def heed(self, error: BaseException) -> None:
+        """KeyboardInterrupt and SystemExit leaving an actor, or a nursery in it, end the system."""
+        while isinstance(error, BaseExceptionGroup):
+            fatal = error.subgroup((KeyboardInterrupt, SystemExit))
+            if fatal is None:
+                return
+            error = fatal.exceptions[0]
+        if isinstance(error, KeyboardInterrupt | SystemExit):
+            self.abort(error)
 
     def abort(self, error: BaseException) -> None:
         """The system cannot go on: cancel its body and leave ``open_system`` as ``error``."""
@@ -281,8 +291,13 @@ async def open_system(
     system = System(seed=seed, clock=clock, watchdog=watchdog)
     async with system.opened():
         if root is not None:
-            if not isinstance(root, type) and isinstance(root, Startable):
-                await root.start_in(system, root=True)
-            else:
-                await system.start_place(Temporary(check_factory(root)), critical=True)
+            await start_root(system, root)
         yield system
+
+
+async def start_root(system: System, root: Any) -> None:
+    """Start what the system stands and falls with: a class of actors, or a Startable."""
+    if not isinstance(root, type) and isinstance(root, Startable):
+        await root.start_in(system, root=True)
+    else:
+        await system.start_place(Temporary(check_factory(root)), critical=True)
