@@ -1,6 +1,6 @@
 """What keeps actors running: supervision trees with OTP's semantics."""
 
-import supervisors._foundation  # noqa: F401  # before anything else stands on it
+import supervisors._foundation  # noqa: F401  # pyright: ignore[reportUnusedImport]
 from supervisors.admin import (
     AlreadyPresent,
     AlreadyStarted,
