@@ -113,7 +113,8 @@ class System:
         supervised one. ``name`` registers it for :meth:`whereis`.
 
         Raises StartFailed, its cause set, when the actor does not come up; it, and its name, are
-        gone then. Cancelled while waiting, the half-started actor is killed.
+        gone then. Cancelled while waiting, the half-started actor is killed; a ``Child`` is its
+        supervisor's already and goes on starting there.
         """
         await trio.lowlevel.checkpoint()
         if not isinstance(actor, type) and isinstance(actor, Startable):

@@ -1017,3 +1017,38 @@ def test_K16_many_starts_and_stops_leave_nothing() -> None:
         assert leftovers(system) == []
 
     VirtualClock().run(main)
+
+
+async def test_K15_a_start_may_take_for_ever(system: System) -> None:
+    class Slow(Worker):
+        async def on_start(self) -> None:
+            await trio.sleep(86_400)
+
+    ref = await system.start_place(Child(Slow, start_timeout=float("inf")))
+    assert ref.alive
+    assert trio.current_time() == pytest.approx(86_400)
+
+
+async def test_K19_nothing_is_started_beside_an_actor_that_is_ending(system: System) -> None:
+    failures: list[RuntimeError] = []
+
+    class Late(Worker):
+        async def on_stop(self, exit: Exit) -> None:
+            try:
+                self.start_soon(trio.sleep_forever)
+            except RuntimeError as error:
+                failures.append(error)
+
+    ref = await system.start(Late)
+    await ref.stop()
+    assert "is ending" in str(failures[0])
+
+
+async def test_K17_a_supervisor_that_waits_for_a_new_tenant_can_be_killed(
+    system: System,
+) -> None:
+    top, first, second = await two_of_a_group(system)
+    await top.stop(Killed())
+    assert trio.current_time() <= 7.1
+    await trio.sleep(10)
+    assert (first.state, second.state, top.state) == ("gone", "gone", "gone")

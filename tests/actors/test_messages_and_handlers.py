@@ -459,7 +459,7 @@ def test_K1_return_annotations_that_may_be_right_are_accepted() -> None:
             return b""
 
         @handles
-        def later(self, message: Ask) -> Later[int]:
+        def deferred(self, message: Ask) -> Later[int]:
             return self.later()
 
         @handles
@@ -483,7 +483,7 @@ def test_K1_return_annotations_that_may_be_right_are_accepted() -> None:
         def unresolved(self, message: Number) -> "NoSuchClass":  # type: ignore[name-defined]  # noqa: F821
             return 1.0
 
-    assert Fine.routes[None].messages[Ask] == "later"
+    assert Fine.routes[None].messages[Ask] == "deferred"
     assert Fine2.routes[None].messages[Number] == "unresolved"
 
 
@@ -619,3 +619,21 @@ async def test_K4_a_refusal_is_a_class_of_its_own_for_the_caller(system: System)
         await ref.call(Ask())
     assert caught.value is actor.refusal
     assert ref.alive
+
+
+def test_handlers_for_states_need_a_state_machine() -> None:
+    def make() -> None:
+        class Plain(Actor):
+            @handles(Dog, state="open")
+            def dog(self, message: Dog) -> None: ...
+
+    refused(make, "has handlers for states, which only a StateMachine has. Got: 'open'")
+
+
+def test_K1_a_return_annotation_that_is_no_class_decides_nothing() -> None:
+    class Fine(Actor):
+        @handles
+        def ask(self, message: Ask) -> T:  # type: ignore[type-var]
+            raise NotImplementedError
+
+    assert Fine.routes[None].messages == {Ask: "ask"}

@@ -647,3 +647,13 @@ async def test_K13_a_replaced_spec_keeps_the_place(system: System) -> None:
         ref.cast(Note(number))
     with pytest.raises(MailboxFull):
         ref.cast(Note(7))
+
+
+async def test_groups_may_be_left_one_by_one(system: System) -> None:
+    probe = system.probe()
+    for group in ("one", "two"):
+        system.groups.join(group, probe.ref)
+    system.groups.leave("one", probe.ref)
+    assert (system.groups.members("one"), system.groups.members("two")) == ([], [probe.ref])
+    await probe.ref.stop()
+    assert system.groups.members("two") == []

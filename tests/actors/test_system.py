@@ -515,3 +515,79 @@ def test_K7_the_stop_after_an_interrupt_is_bounded() -> None:
     with pytest.raises(KeyboardInterrupt):
         clock.run(main)
     assert clock.time == pytest.approx(5)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+@pytest.mark.parametrize("where", ["handler", "side task", "side task that was cancelled"])
+def test_K4_an_interrupt_inside_a_nursery_of_an_actor_leaves_as_itself(
+    error: type[BaseException], where: str
+) -> None:
+    async def interrupted(actor: Worker) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trio.sleep_forever)
+            async with trio.open_nursery():
+                try:
+                    await trio.sleep(1 if where != "side task that was cancelled" else 1000)
+                finally:
+                    raise error
+
+    async def main() -> None:
+        async with open_system(watchdog=None) as system:
+            ref = await system.start(Worker)
+            if where == "handler":
+                ref.cast(Await(interrupted))
+            else:
+                await ref.call(Do(lambda actor: actor.start_soon(interrupted, actor)))
+            if where == "side task that was cancelled":
+                await ref.stop()
+            await trio.sleep_forever()
+
+    with pytest.raises(error):
+        VirtualClock().run(main)
+
+
+def test_K7_an_interrupt_while_the_last_tasks_end_leaves_as_itself() -> None:
+    @trio.lowlevel.enable_ki_protection
+    async def interrupt_later() -> None:
+        await trio.sleep(60)
+        signal.raise_signal(signal.SIGINT)
+
+    async def stubborn(actor: Worker) -> None:
+        with trio.CancelScope(shield=True):
+            await trio.sleep(100)
+
+    async def main() -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(interrupt_later)
+            async with open_system(watchdog=None) as system:
+                ref = await system.start(Worker)
+                ref.cast(Await(stubborn))
+                await wait_all_tasks_blocked()
+
+    clock = VirtualClock()
+    with pytest.raises(BaseException) as caught:
+        clock.run(main)
+    # The group is that of the nursery above, which is ours only here.
+    error = caught.value
+    assert isinstance(error, BaseExceptionGroup)
+    assert [type(each) for each in error.exceptions] == [KeyboardInterrupt]
+    assert clock.time == pytest.approx(100)
+
+
+async def test_K7_after_an_interrupt_nobody_is_restarted() -> None:
+    started: list[int] = []
+
+    class Interrupts(Worker):
+        def on_ready(self) -> None:
+            started.append(self.ref.incarnation)
+
+    with pytest.raises(SystemExit):
+        async with open_system(watchdog=None) as system:
+            ref = await system.start(Child(Interrupts))
+
+            def leave(actor: Worker) -> None:
+                raise SystemExit
+
+            ref.cast(DoSoon(leave))
+            await trio.sleep_forever()
+    assert started == [1]

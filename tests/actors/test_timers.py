@@ -432,3 +432,61 @@ def test_the_heap_stays_small_while_timers_come_and_are_cancelled(clock: list[fl
         timers.at(number, lambda: None).cancel()
     assert len(timers) == 10 == len(kept)
     assert len(timers._heap) < 1000
+
+
+async def test_K18_messages_in_the_queue_need_not_be_comparable(system: System) -> None:
+    class Incomparable:
+        def __eq__(self, other: object) -> bool:
+            raise ValueError("ambiguous")
+
+        __hash__ = None  # type: ignore[assignment]
+
+    class Hears(Worker):
+        @handles
+        def rest(self, message: Incomparable) -> None:
+            self.heard.append((trio.current_time(), "incomparable"))
+
+    ref = await system.start(Hears)
+    timer: ActorTimer = await ref.call(Do(lambda actor: actor.after(1, Incomparable())))
+    await suspend(ref)
+    ref.cast(Incomparable())
+    await trio.sleep(2)
+    ref.cast(Incomparable())
+    timer.cancel()
+    await resume(ref)
+    await wait_all_tasks_blocked()
+    assert [what for _, what in heard(ref)] == ["incomparable"] * 2
+
+
+async def test_K18_a_timer_can_be_cancelled_when_its_actor_has_gone(system: System) -> None:
+    ref = await system.start(Worker)
+    timer: ActorTimer = await ref.call(Do(lambda actor: actor.after(5, "never")))
+    await ref.stop()
+    assert timer.remaining is None
+    assert timer.cancel() is None
+
+
+async def test_K18_a_message_of_a_timer_that_was_set_aside_stays_when_the_timer_is_cancelled(
+    system: System,
+) -> None:
+    class Stashes(Worker):
+        ready = False
+
+        def hear(self, message: str | Idle) -> None:
+            if not self.ready:
+                self.stash()
+                return
+            super().hear(message)
+
+        @handles
+        def open(self, message: bytes) -> None:
+            self.ready = True
+            self.unstash()
+
+    ref = await system.start(Stashes)
+    timer: ActorTimer = await ref.call(Do(lambda actor: actor.every(1, "tick")))
+    await trio.sleep(1.5)
+    timer.cancel()
+    ref.cast(b"open")
+    await wait_all_tasks_blocked()
+    assert [what for _, what in heard(ref)] == ["tick"]

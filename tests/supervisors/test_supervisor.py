@@ -1001,3 +1001,21 @@ async def test_a_partial_is_a_factory_like_any_other(system: System) -> None:
     )
     assert log == ["+a"]
     assert ref.alive
+
+
+async def test_what_a_supervisor_does_is_logged(
+    system: System, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("DEBUG", logger="supervisors"):
+        tree = await grown(system, "one_for_one", "a", failures={"a": 1})
+        await tree.crash("a")
+        await tree.ref.call(StartChild(Child(Worker, id="b")))
+    texts = [
+        (each.levelname, each.getMessage())
+        for each in caplog.records
+        if each.name == "supervisors" and tree.ref.path in each.getMessage()
+    ]
+    assert [level for level, _ in texts if level != "DEBUG"] == ["INFO", "ERROR", "ERROR"]
+    for text in ("child 'a' started", "child 'a' did not come up again", "child 'a' is up again"):
+        assert any(text in each for _, each in texts), text
+    assert ("DEBUG", f"{tree.ref.path}: child 'b' started: Child(Worker, id='b')") in texts
