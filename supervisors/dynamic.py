@@ -101,6 +101,10 @@ class DynamicSupervisor(Supervising):
             yield from self._start_again(entry)
 
     def _start_again(self, entry: Entry) -> Steps:
+        if entry.place.running:
+            again = entry.retry = Again(entry, None)
+            self._post_when_vacant(entry, again)
+            return
         outcome = yield from entry.start()
         if outcome is None and entry.declined:
             self._forget(entry)

@@ -149,8 +149,11 @@ class Supervisor(Supervising):
         """Bring the group up in start order. Where one fails, the supervisor serves its inbox
         before the next attempt, which counts as one more restart."""
         group = [id for id in group if id in self._tree.entries]
-        for id in group:
+        for position, id in enumerate(group):
             entry = self._tree.entries[id]
+            if entry.place.running:
+                self._try_when_vacant(group[position:], entry)
+                return
             outcome = yield from entry.start()
             if outcome is None and entry.declined:
                 self._stopped(entry)
@@ -187,6 +190,14 @@ class Supervisor(Supervising):
             self._place.post(retry)
         else:
             self.after(delay, retry)
+
+    def _try_when_vacant(self, group: Sequence[str], entry: Entry) -> None:
+        """The last tenant of a place does not yield to its cancellation: try once it is gone, and
+        serve the inbox until then."""
+        retry = Retry(tuple(group), None)
+        for id in group:
+            self._tree.entries[id].retry = retry
+        self._post_when_vacant(entry, retry)
 
     @handles
     def _try_again(self, message: Retry) -> Any:

@@ -280,6 +280,13 @@ class Supervising(Actor):
             self._place.ending = Crashed(error)
             self._place.look()
 
+    def _post_when_vacant(self, entry: Entry, message: object) -> None:
+        """Send this supervisor a message once the last tenant of a child's place is gone."""
+        home = self._place
+        gone = Pending(entry.place)
+        gone.then(lambda _: home.post(message))
+        entry.place.watch(gone)
+
     @property
     def _is_ending(self) -> bool:
         return self._place.ending is not None

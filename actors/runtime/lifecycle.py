@@ -246,6 +246,7 @@ def unresponsive(place: Place, incarnation: int) -> None:
     if not place.running or place.incarnation != incarnation:
         return
     place.overdue = None
+    place.overdue = None
     reports.unresponsive(place)
     if ActorUnresponsive in place.scheduler.telemetry.active:
         place.scheduler.telemetry.emit(ActorUnresponsive(place.ref, incarnation))

@@ -12,7 +12,14 @@ import trio.testing
 from actors import Actor, ActorDied, Call, CallTimeout, Ref, System, handles, open_system
 from actors.introspection import suspend
 from actors.runtime.calls import Room
-from supervisors import Child, Supervisor
+from supervisors import (
+    Child,
+    CountChildren,
+    DynamicSupervisor,
+    StartChild,
+    Supervisor,
+    one_for_one,
+)
 
 
 @attrs.frozen
@@ -162,3 +169,47 @@ async def test_K15_a_start_cancelled_at_its_very_end_is_still_stopped_with_the_s
             await trio.sleep(0.1)
             left = list(system.root.places)
         assert [place.state for place in left] == ["gone"] * len(left)
+
+
+@pytest.mark.parametrize("kind", ["static", "dynamic"])
+async def test_K17_a_child_that_does_not_yield_leaves_its_supervisor_to_the_others(
+    system: System, kind: str
+) -> None:
+    """A restart hangs in a shield; a sibling that crashes meanwhile is restarted at once."""
+    starts: list[str] = []
+
+    class Stubborn(Actor):
+        def __init__(self, label: str) -> None:
+            self.label = label
+
+        async def on_start(self) -> None:
+            starts.append(self.label)
+            if starts == ["stubborn", "other", "stubborn"]:
+                with trio.CancelScope(shield=True):
+                    await trio.sleep(500)
+
+        @handles
+        def crash(self, message: Go) -> None:
+            raise ValueError("on purpose")
+
+    children = (
+        Child(Stubborn, "stubborn", name="stubborn", start_timeout=1),
+        Child(Stubborn, "other", name="other"),
+    )
+    top: Ref[Any]
+    if kind == "static":
+        top = await system.start(one_for_one(*children))
+    else:
+        top = await system.start(DynamicSupervisor)
+        for child in children:
+            await top.call(StartChild(child))
+    stubborn, other = system.whereis("stubborn"), system.whereis("other")
+    assert stubborn is not None and other is not None
+    stubborn.cast(Go())
+    await trio.sleep(10)
+    other.cast(Go())
+    await trio.sleep(1)
+    assert (other.state, other.incarnation) == ("up", 2)
+    assert (await top.call(CountChildren())).specs == 2
+    await trio.sleep(600)
+    assert (stubborn.state, stubborn.incarnation) == ("up", 3)
