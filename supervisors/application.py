@@ -105,7 +105,10 @@ class Process:
             _leave(128 + number)
         self._signalled = True
         if self._token is not None:
-            self._token.run_sync_soon(self._scope.cancel)
+            try:
+                self._token.run_sync_soon(self._scope.cancel)
+            except trio.RunFinishedError:
+                pass  # it has just ended by itself
 
     async def main(self, root: Any, seed: int | None) -> int:
         """Run the tree; the exit code."""
@@ -117,7 +120,8 @@ class Process:
                 async with open_system(seed=seed) as system:
                     system.telemetry.listen(self._stopped, SystemStopped)
                     await start_root(system, root)
-                    for place in tuple(system.root.places):  # none, if it has ended already
+                    roots = [place for place, critical in system.root.places.items() if critical]
+                    for place in roots[:1]:  # none, if it has ended already
                         await place.ref.wait()
         except ActorError as error:
             sys.stderr.write(f"{type(error).__name__}: {error}\n")

@@ -15,7 +15,7 @@ from trio.lowlevel import Abort, enable_ki_protection
 
 from actors.dispatch import NONE, TASK
 from actors.exits import Crashed, Killed
-from actors.mailbox import message_of, slot_of
+from actors.mailbox import MESSAGE, message_of, slot_of
 from actors.messages import Envelope
 from actors.replies import Held
 from actors.runtime import calls, lifecycle
@@ -259,7 +259,9 @@ async def _serve(place: Place, host: Host) -> None:
                 await place.actor.on_ready()
             else:
                 if place.middleware is None:
-                    result = await route.function(place.actor, message_of(turn.item))
+                    item = turn.item
+                    message = item[MESSAGE] if type(item) is tuple else item
+                    result = await route.function(place.actor, message)
                 else:
                     result = await _through(place, turn)
                 if type(result) not in route.returns:
@@ -280,8 +282,11 @@ async def _serve(place: Place, host: Host) -> None:
             place.idle_timer.touch(message_of(turn.item))
         if error is not None or turn.started is not None:
             _report(place, turn, error)
-        following = _next(place, turns) if place.mailbox and error is None else None
-        if following is not None:
+        if not (place.mailbox or place.control or place.stage) and place.ending is None:
+            place.turn = None
+            if not place.suspended:
+                scheduler.go_on(place)
+        elif error is None and (following := _next(place, turns)) is not None:
             host.job = following
         else:
             scheduler.turn_ended(place)

@@ -356,7 +356,10 @@ class Scheduler:
     def go_on(self, place: Place) -> None:
         """The place is up and has nothing but messages to look at."""
         place.fast = (
-            place.middleware is None and place.debug is None and not place.actor._observes(place)
+            place.middleware is None
+            and place.debug is None
+            and place.idle_timer is None
+            and not (place.actor.has_states and place.actor._observes(place))
         )
         if not place.mailbox:
             place.idle = True

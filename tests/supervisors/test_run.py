@@ -12,8 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import trio
 
+from actors import Actor
 from supervisors import run
+from supervisors.application import Process
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -156,12 +159,21 @@ def test_a_tree_that_ends_by_itself_ends_the_process_with_0() -> None:
             def on_ready(self) -> None:
                 raise SystemExit(7)
 
+        class Starts(Actor):
+            async def on_start(self) -> None:
+                # What it starts at the top is stopped with it.
+                await self.system.start(Actor)
+
+            def on_ready(self) -> None:
+                self.stop()
+
         significant = Child(Ends, restart="transient", significant=True)
         for root in (
             Ends,
             lambda: Ends(),
             one_for_one(significant, auto_shutdown="any_significant"),
             Declines,
+            Starts,
             Exits,
         ):
             try:
@@ -176,7 +188,7 @@ def test_a_tree_that_ends_by_itself_ends_the_process_with_0() -> None:
         assert (code, err) == (0, "")
         # The same seed, the same numbers; and an exception that is none of ours leaves as itself.
         assert lines[0] == lines[2] == lines[4]
-        assert lines[1:6:2] + lines[6:] == ["exit 0"] * 3 + ["exit 0", "exit 7"]
+        assert lines[1:6:2] + lines[6:] == ["exit 0"] * 5 + ["exit 7"]
 
 
 @pytest.mark.parametrize(
@@ -256,3 +268,15 @@ def test_run_says_what_it_takes_before_anything_happens(
         run(*arguments, **keywords)
     assert text in str(caught.value)
     assert signal.getsignal(signal.SIGTERM) is handler
+
+
+def test_a_signal_that_comes_when_the_loop_has_ended_is_no_error() -> None:
+    process = Process(1.0)
+    trio.run(process.main, Ends, None)
+    process.restore()
+    process._on_signal(signal.SIGTERM, None)
+
+
+class Ends(Actor):
+    def on_ready(self) -> None:
+        self.stop()
