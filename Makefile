@@ -74,6 +74,7 @@ coverage: ## run the tests and report the branches they leave out
 	@$(RUN) -m coverage combine -q
 	$(RUN) -m coverage report --include="*/actors/*,actors/*"
 	$(RUN) -m coverage report --include="*/supervisors/*,supervisors/*"
+	$(RUN) -m coverage report --include="*/mediators/*,mediators/*"
 
 clean: ## remove all that was made here, environments included
 	rm -rf build dist docs/_build htmlcov .coverage .coverage.* .hypothesis .import_linter_cache

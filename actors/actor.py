@@ -125,8 +125,8 @@ class Actor:
 
     @property
     def parent(self) -> Ref[Any] | None:
-        """The supervisor above; ``None`` directly at the top of the system."""
-        above = self._home.parent
+        """The supervisor or mediator above; ``None`` directly at the top of the system."""
+        above = self._home.house.parent
         return above.ref if above is not None else None
 
     @property
@@ -135,6 +135,8 @@ class Actor:
         RuntimeError in a callback, where no message is being handled."""
         place = self._home
         turn = place.turn
+        if turn is not None and turn.envelope is not None:
+            return turn.envelope
         item = turn.item if turn is not None else place.item
         if item is None:
             raise RuntimeError("There is an envelope only while a message is being handled.")
@@ -153,6 +155,7 @@ class Actor:
             causation_id=name(item[CAUSE]) if item[CAUSE] else None,
             sender=sender.ref if sender is not None else None,
             deadline=slot.deadline if slot is not None else None,
+            key=slot.key if slot is not None else None,
             origin=(slot, item[SENDER:6]),
         )
 
@@ -188,10 +191,11 @@ class Actor:
         place = self._home
         item = calls.sent(place, event)
         origin = item[SENDER:6] if type(item) is tuple else (place, 0, 0, 0)
-        above = place.parent
+        above = place.house.parent
         while above is not None:
-            if above.running and above.routes[type(event)].kind != NONE:
-                above.post(event, origin=origin)
+            face = above.ref._place
+            if face.handles(type(event)):
+                face.post(event, origin=origin)
                 return
             above = above.parent
         reason = "an event no parent has a handler for"
@@ -288,6 +292,12 @@ class Actor:
                 place.look()
 
     # -- seams for the library's own kinds of actors
+
+    @classmethod
+    def _housed(cls, place: Place) -> Actor | None:
+        """Who is to live in the place instead and start this class in a place below, whose ref
+        then stands for both; None if this class lives there itself."""
+        return None
 
     def _prepare(self, place: Place) -> None:
         """The incarnation is being made."""

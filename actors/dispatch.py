@@ -109,6 +109,10 @@ class Routes(dict[type, Route]):
         route = self[message] = Route(function, is_call=issubclass(message, Call))
         return route
 
+    def own(self, message: type) -> Route:
+        """The route to a handler of the actor's own."""
+        return self[message]
+
     @property
     def messages(self) -> Mapping[type, str]:
         """The classes with a handler, each with the name of its method."""

@@ -200,7 +200,7 @@ def attributes(actor: Any) -> dict[str, Any]:
     return {name: value for name, value in found.items() if name not in _OURS}
 
 
-_OURS = {"_place", "__weakref__", "__dict__", "_tree", "_machine"}
+_OURS = {"_place", "__weakref__", "__dict__", "_tree", "_machine", "_driver"}
 
 
 def public_state(actor: Any) -> dict[str, Any]:

@@ -9,6 +9,8 @@ import attrs
 from actors.exits import Exit
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from actors.ref import Ref
     from actors.replies import Slot
 
@@ -74,3 +76,20 @@ class Envelope:
     key: str | None = None
     origin: tuple[Slot | None, tuple[Any, ...]] = attrs.field(repr=False, eq=False, kw_only=True)
     """What ``forward`` needs; not for users."""
+    begin: Callable[[], Any] | None = attrs.field(default=None, repr=False, eq=False, kw_only=True)
+    """How a middleware lets a transaction begin; asked at each access. ``attrs.evolve`` adds it."""
+
+    @property
+    def transaction(self) -> Any:
+        """What the handler writes in to have its effect and its answer committed together: begun
+        at the first access, committed when the handler returns, rolled back when it raises.
+
+        Provided by a middleware such as ``mediators.Idempotent``, to plain ``def`` handlers only.
+        Not a checkpoint. Raises RuntimeError where nobody provides one.
+        """
+        if self.begin is None:
+            raise RuntimeError(
+                "No transaction comes with this message: an Idempotent among the actor's "
+                "middleware provides one, and only to a plain def handler."
+            )
+        return self.begin()

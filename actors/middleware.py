@@ -17,10 +17,12 @@ class Middleware(Protocol):
     """An async function, or an object with such a ``__call__``, around each handler of an actor.
 
     ``await next(envelope)`` goes on and returns the handler's value, a ``Later`` included; what
-    the middleware returns is the answer. It may pass on another envelope (``attrs.evolve``), raise
-    a ``Refusal``, or not call ``next`` at all. It runs inside the turn: what it raises is treated
-    as if the handler had raised it. An actor with middleware handles every message in its own
-    task, those of plain handlers included; one without pays nothing. Callbacks do not pass it.
+    the middleware returns is the answer. It may pass on another envelope (``attrs.evolve``), which
+    is ``self.envelope`` further in, raise a ``Refusal``, or not call ``next`` at all. A message
+    without handler passes it, too; ``next`` then raises ``Unhandled``. It runs inside the turn:
+    what it raises is treated as if the handler had raised it. An actor with middleware handles
+    every message in its own task, those of plain handlers included; one without pays nothing.
+    Callbacks do not pass it.
 
     >>> class Bank(Actor):
     ...     middleware = (timed,)       # outermost first; read once per incarnation

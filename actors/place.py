@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
-from actors.dispatch import Routes
+from actors.dispatch import NONE, Routes
 from actors.mailbox import EXEMPT, ID, NOWHERE, Mailbox, Origin, message_of
 from actors.ref import Ref
 from actors.replies import CALL_TIMEOUT, INLINE, Held, Slot
@@ -173,16 +173,25 @@ class Place:
         return self.key
 
     @property
+    def house(self) -> Place:
+        """The place that its supervisor knows: this one, or the one above where whoever lives there
+        is reached by the ref of this one (:meth:`Actor._housed`)."""
+        above = self.parent
+        return above if above is not None and above.ref is self.ref else self
+
+    @property
     def path(self) -> str:
-        """``/bank/accounts/alice``: the ids from the root to here."""
-        above = self.parent.path if self.parent is not None else ""
-        return f"{above}/{self.id}"
+        """``/bank/accounts/alice``: the ids from the root to here; both places of a ref have one
+        path."""
+        house = self.house
+        above = house.parent.path if house.parent is not None else ""
+        return f"{above}/{house.id}"
 
     @property
     def ancestors(self) -> list[Ref[Any]]:
         """The supervisors above, the nearest first."""
         found = []
-        place = self.parent
+        place = self.house.parent
         while place is not None:
             found.append(place.ref)
             place = place.parent
@@ -213,6 +222,16 @@ class Place:
         if mailbox is None:
             mailbox = self.mailbox = Mailbox(self.spec.mailbox)
         return mailbox
+
+    def handles(self, message: type) -> bool:
+        """Whether who lives here, or is about to, has a handler of its own for such a message."""
+        routes = self.routes
+        if not self.running:
+            if self.house is self or (self.fate or self.state) in ("stopped", "gone"):
+                return False
+            inner = getattr(self.spec.factory, "func", self.spec.factory)
+            routes = getattr(inner, "routes", {None: NO_ROUTES})[None]
+        return routes.own(message).kind != NONE
 
     def post(self, message: object, token: Any = EXEMPT, origin: Origin = NOWHERE) -> None:
         """Queue a message that does not count against the bound: a timer's, a Down, the library's

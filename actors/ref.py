@@ -189,7 +189,7 @@ class Ref(Generic[A_co]):
     @property
     def name(self) -> str | None:
         """The registered name, if it has one."""
-        return self._place.name
+        return self._place.house.name
 
     @property
     def path(self) -> str:

@@ -40,6 +40,9 @@ class Slot:
         "value",
     )
 
+    key: str | None = None
+    """The piece of work this call belongs to; kinds of slots that know one have their own."""
+
     def __init__(
         self,
         message: object,

@@ -10,7 +10,10 @@ from actors.mailbox import CAUSE, CORRELATION, ID, MESSAGE, SLOT
 from actors.replies import Slot
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from actors.dispatch import Route
+    from actors.messages import Envelope
     from actors.place import Place
 
 
@@ -29,7 +32,19 @@ class Turn:
     and correlation id remain of it.
     """
 
-    __slots__ = ("deadline", "ended", "item", "place", "route", "slot", "started", "waits")
+    __slots__ = (
+        "atomic",
+        "deadline",
+        "ended",
+        "envelope",
+        "item",
+        "place",
+        "route",
+        "slot",
+        "started",
+        "undo",
+        "waits",
+    )
 
     def __init__(self, place: Place, item: Any, slot: Slot | None, route: Route | None) -> None:
         self.place = place
@@ -37,6 +52,12 @@ class Turn:
         self.slot = slot
         self.route = route
         self.deadline = slot.deadline if slot is not None else None
+        self.atomic = False
+        """A plain handler behind middleware runs just now, and nothing else can."""
+        self.undo: Callable[[], object] | None = None
+        """Called when that handler raises, before any layer sees it."""
+        self.envelope: Envelope | None = None
+        """What the middleware has passed on, while it goes further in."""
         self.waits: list[Wait] | None = None
         self.ended = False
         self.started: float | None = None
@@ -103,7 +124,10 @@ def _find(place: Place, goal: Place, chain: list[Place]) -> list[Place] | None:
 
 
 def waits_of(place: Place) -> list[Wait]:
-    """What the running turn of ``place`` waits for; a nursery may wait for several."""
+    """What the running turn of ``place`` waits for; a nursery may wait for several. Who is still to
+    come to a place below the one its supervisor knows waits for what holds that one up."""
+    if not place.running:
+        place = place.house
     waits = list(place.turn.waits) if place.turn is not None and place.turn.waits else []
     if place.stage is not None and place.stage.waiting is not None:
         waits.append(place.stage.waiting)

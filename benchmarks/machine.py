@@ -9,6 +9,9 @@ from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 
+from benchmarks import disk
+from benchmarks.roster import BY_NAME, ROOT
+
 OTP_RELEASE = """
 Release = filename:join([code:root_dir(), "releases", erlang:system_info(otp_release)]),
 Text = case file:read_file(filename:join(Release, "OTP_VERSION")) of
@@ -18,7 +21,8 @@ end,
 io:format("~s (~s)", [Text, erlang:system_info(emu_flavor)]),
 halt().
 """
-PACKAGE_VERSION = "import importlib.metadata as m; print(m.version('triotp'), m.version('trio'))"
+PACKAGE_VERSIONS = "import importlib.metadata as m, sys; print(*map(m.version, sys.argv[1:]))"
+SQLITE_VERSION = "import sqlite3; print(sqlite3.sqlite_version)"
 
 
 def describe(interpreters: Mapping[str, str]) -> dict[str, str]:
@@ -32,10 +36,17 @@ def describe(interpreters: Mapping[str, str]) -> dict[str, str]:
     if "pykka" in interpreters:
         facts["pykka"] = version("pykka")
     if "triotp" in interpreters:
-        said = output(interpreters["triotp"], "-c", PACKAGE_VERSION).split()
+        said = output(interpreters["triotp"], "-c", PACKAGE_VERSIONS, "triotp", "trio").split()
         facts["triotp"] = "{} on trio {}".format(*said) if len(said) == 2 else "unknown"
     if "otp" in interpreters:
         facts["OTP"] = output("erl", "-noshell", "-eval", OTP_RELEASE) or "unknown"
+    if "sqlite" in interpreters:
+        facts["SQLite"] = output(interpreters["sqlite"], "-c", SQLITE_VERSION) or "unknown"
+        facts["disk"] = disk.described()
+    for peer, title in (("dbos", "DBOS"), ("restate", "Restate")):
+        if peer in interpreters:
+            module = f"benchmarks.peers.{BY_NAME[peer].module}"
+            facts[title] = output(interpreters[peer], "-m", module, "settings") or "unknown"
     return facts
 
 
@@ -60,7 +71,9 @@ def version(package: str) -> str:
 def output(*command: str) -> str:
     """What a command prints, or nothing when it fails."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+        done = subprocess.run(
+            command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60
+        )
     except (OSError, subprocess.SubprocessError):
         return ""
     return done.stdout.strip()

@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import attrs
 
+from benchmarks.figures import FIGURES, shortened
 from benchmarks.roster import BY_NAME as PEER_BY_NAME
 from benchmarks.roster import PEERS
-from benchmarks.targets import Outcome, outcomes
-from benchmarks.works import OURS, WORKS
+from benchmarks.targets import Key, Outcome, outcomes
+from benchmarks.works import BY_NAME, OURS, WORKS
 
 INTRODUCTION = """\
 # Performance
@@ -24,6 +25,12 @@ within a round, and the order rotates from round to round. A figure is the media
 the machine and with what else runs on it; compare ratios.
 """
 
+DURABLE = """\
+Each peer writes to a folder on the same disk, and nobody's next step starts before the fsync of the
+one before. SQLite is a bare loop with one row to an event and nothing around it: the floor. What is
+parked is killed with SIGKILL and recovered by a new process, whose start is not timed.
+"""
+
 
 @attrs.frozen
 class Run:
@@ -33,7 +40,7 @@ class Run:
     peer: str
     round: int
     figure: float
-    """Operations per second; bytes per actor in `memory`."""
+    """The work's own: operations per second, or bytes for each of what is in memory."""
     line: Mapping[str, float | str]
     """What the peer printed."""
 
@@ -51,20 +58,26 @@ class Summary:
     max: float
     ratio: float | None
     """Ours divided by the peer's, the median over the rounds both took part in."""
+    also: Mapping[str, float] = attrs.field(factory=dict)
+    """Medians of the work's other figures."""
 
 
 def read_run(printed: str, round_: int) -> Run:
     """The run that a peer's JSON line tells of."""
     line: dict[str, float | str] = json.loads(printed)
-    figure = line.get("bytes_each", line["rate"])
-    return Run(str(line["work"]), str(line["peer"]), round_, float(figure), line)
+    work = BY_NAME[str(line["work"])]
+    return Run(work.name, str(line["peer"]), round_, float(line[work.figure]), line)
 
 
 def summarise(runs: Iterable[Run]) -> list[Summary]:
     """Medians and ratios, in the order of the works and of the peers."""
     rounds: dict[tuple[str, str], dict[int, float]] = {}
+    others: dict[Key, list[float]] = {}
     for run in runs:
         rounds.setdefault((run.work, run.peer), {})[run.round] = run.figure
+        for key in BY_NAME[run.work].also:
+            if key in run.line:
+                others.setdefault((run.work, run.peer, key), []).append(float(run.line[key]))
     summaries = []
     for work in WORKS:
         ours = rounds.get((work.name, OURS), {})
@@ -83,6 +96,11 @@ def summarise(runs: Iterable[Run]) -> list[Summary]:
                     min(figures.values()),
                     max(figures.values()),
                     statistics.median(ratios) if ratios else None,
+                    {
+                        key: statistics.median(others[work.name, peer.name, key])
+                        for key in work.also
+                        if (work.name, peer.name, key) in others
+                    },
                 )
             )
     return summaries
@@ -95,12 +113,14 @@ def summary_line(summary: Summary) -> str:
 
 def held(summaries: Iterable[Summary]) -> list[Outcome]:
     """The targets, held against what was measured."""
-    figures = {}
+    figures: dict[Key, float] = {}
     for summary in summaries:
-        if summary.unit == "per second" and summary.peer != OURS and summary.ratio is not None:
-            figures[summary.work, summary.peer] = summary.ratio
-        elif summary.unit == "bytes each" and summary.peer == OURS:
-            figures[summary.work, OURS] = summary.median
+        work, peer = summary.work, summary.peer
+        if peer == OURS:
+            figures[work, peer, BY_NAME[work].figure] = summary.median
+            figures |= {(work, peer, key): figure for key, figure in summary.also.items()}
+        elif summary.unit == "per second" and summary.ratio is not None:
+            figures[work, peer, "ratio"] = summary.ratio
     return outcomes(figures)
 
 
@@ -159,18 +179,31 @@ def rate(summary: Summary) -> str:
     return f"{shortened(summary.median)}/s{spread}"
 
 
-def shortened(figure: float) -> str:
-    """Three digits and a unit: 1.23 M, 45.6 k."""
-    for scale, sign in ((1e6, " M"), (1e3, " k")):
-        if figure >= scale:
-            value = figure / scale
-            return f"{value:.{2 if value < 10 else 1 if value < 100 else 0}f}{sign}"
-    return f"{figure:.0f}"
-
-
 def ratio(summary: Summary) -> str:
     """Ours to the peer's, as the table writes it."""
     return "–" if summary.ratio is None else f"{summary.ratio:.2f}×"
+
+
+def also_table(summaries: Sequence[Summary]) -> str:
+    """What else the works tell, a line for each of their figures; empty if they tell nothing."""
+    peers = [peer for peer in PEERS if any(s.peer == peer.name and s.also for s in summaries)]
+    cells = {
+        (summary.work, key, summary.peer): FIGURES[key].show(figure)
+        for summary in summaries
+        for key, figure in summary.also.items()
+    }
+    rows = [
+        [
+            f"{work.name}, {FIGURES[key].title}",
+            *(cells.get((work.name, key, peer.name), "–") for peer in peers),
+        ]
+        for work in WORKS
+        for key in work.also
+        if any((work.name, key, peer.name) in cells for peer in peers)
+    ]
+    if not rows:
+        return ""
+    return table(["", *(peer.title for peer in peers)], rows, right=range(1, len(peers) + 1))
 
 
 def flat_sentence(runs: Iterable[Run]) -> str:
@@ -190,24 +223,18 @@ def document(
 ) -> str:
     """`docs/performance.md`."""
     summaries = summarise(runs)
-    compared = [s for s in summaries if s.peer != OURS and s.ratio is not None]
     measured = {summary.work for summary in summaries}
     works = [work for work in WORKS if work.name in measured]
-    ratios = [
-        "## Ours to each peer",
-        "Above 1 we do more in a second; in `memory`, below 1 we need less.",
-        figures_table(compared, ratio),
-    ]
+    plain = [s for s in summaries if not BY_NAME[s.work].durable]
+    durable = [s for s in summaries if BY_NAME[s.work].durable]
     flat = flat_sentence(runs)
     parts = [
         INTRODUCTION.format(rounds=rounds).rstrip(),
         "## Targets",
         targets_table(held(summaries)),
-        "## Rates",
-        "Median, and how far the slowest and the fastest round were from it.",
-        figures_table(summaries, rate),
-        *(ratios if compared else ()),
+        *measurements("Rates", "Ours to each peer", plain),
         *(("## A long run", flat) if flat else ()),
+        *measurements("Durable workflows", "Our durable workflows to each peer's", durable),
         "## The works",
         "\n".join(f"- `{work.name}` ({work.counts}): {work.measures}." for work in works),
         "## Measured with",
@@ -215,3 +242,28 @@ def document(
         "\n".join(f"{name} was not measured: {why}." for name, why in skipped.items()),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def measurements(title: str, against: str, summaries: Sequence[Summary]) -> list[str]:
+    """The tables of one group of works: the medians, what else there is to tell, the ratios."""
+    if not summaries:
+        return []
+    durable = any(BY_NAME[summary.work].durable for summary in summaries)
+    compared = [s for s in summaries if s.peer != OURS and s.ratio is not None]
+    weighed = ", ".join(
+        f"`{name}`" for name in dict.fromkeys(s.work for s in compared if s.unit == "bytes each")
+    )
+    less = f"; in {weighed}, below 1 we need less" if weighed else ""
+    ratios = [
+        f"## {against}",
+        f"Above 1 we do more in a second{less}.",
+        figures_table(compared, ratio),
+    ]
+    return [
+        f"## {title}",
+        DURABLE.rstrip() if durable else "",
+        "Median, and how far the slowest and the fastest round were from it.",
+        figures_table(summaries, rate),
+        also_table(summaries),
+        *(ratios if compared else ()),
+    ]

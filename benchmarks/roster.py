@@ -11,7 +11,7 @@ from pathlib import Path
 
 import attrs
 
-from benchmarks.works import OURS
+from benchmarks.works import OURS, Work
 
 ROOT = Path(__file__).resolve().parents[1]
 OWN_VENVS = ROOT / ".bench-venv"
@@ -20,6 +20,11 @@ OWN_VENVS = ROOT / ".bench-venv"
 TRIOTP_PYTHON = "python3.11"
 """triotp 0.2 pins trio<0.20, which newer interpreters no longer run."""
 TRIOTP = "triotp==0.2.*"
+DBOS = "dbos==3.*"
+"""With a database toolkit and two drivers behind it; none of that is wanted beside our own."""
+RESTATE = ("restate-sdk==1.*", "hypercorn==0.18.*", "httpx==0.28.*", "attrs")
+RESTATE_NPM = "@restatedev/restate-server@1.7"
+RESTATE_SERVER = OWN_VENVS / "restate-server" / "node_modules" / ".bin" / "restate-server"
 
 
 class Unavailable(Exception):
@@ -35,6 +40,13 @@ class Peer:
     module: str
     interpreter: Callable[[], str]
     """The Python that runs the module, made ready; raises `Unavailable`."""
+    durable_module: str | None = None
+    """The module that does the durable works, if it is another."""
+
+    def module_for(self, work: Work) -> str:
+        """The full name of the module that does a work."""
+        name = self.durable_module if work.durable and self.durable_module else self.module
+        return f"benchmarks.peers.{name}"
 
 
 def own_folder() -> Path:
@@ -65,17 +77,42 @@ def otp_python() -> str:
 
 def triotp_python() -> str:
     """The interpreter of triotp's virtualenv, which is made when it is not there."""
-    venv = own_folder() / "triotp"
+    return own_python("triotp", TRIOTP_PYTHON, "import triotp", TRIOTP)
+
+
+def dbos_python() -> str:
+    """The interpreter of DBOS's virtualenv, which is made when it is not there."""
+    return own_python("dbos", sys.executable, "import attrs, dbos", DBOS, "attrs")
+
+
+def restate_python() -> str:
+    """The interpreter of Restate's virtualenv; its server comes as a binary from npm."""
+    if not subprocess_ok(RESTATE_SERVER, "--version"):
+        npm = shutil.which("npm")
+        if npm is None:
+            raise Unavailable("Restate's server comes from npm, which is not installed")
+        folder = own_folder() / "restate-server"
+        print(f"installing {RESTATE_NPM} ...", file=sys.stderr, flush=True)
+        command = (npm, "install", "--ignore-scripts", "--prefix", folder, RESTATE_NPM)
+        if not subprocess_ok(*command) or not subprocess_ok(RESTATE_SERVER, "--version"):
+            raise Unavailable(f"{RESTATE_NPM} could not be installed")
+    probe = "import attrs, httpx, hypercorn, restate"
+    return own_python("restate", sys.executable, probe, *RESTATE)
+
+
+def own_python(name: str, base: str, probe: str, *requirements: str) -> str:
+    """The interpreter of a virtualenv that has the requirements, which `probe` imports."""
+    venv = own_folder() / name
     python = venv / "bin" / "python"
-    if subprocess_ok(python, "-c", "import triotp"):
+    if subprocess_ok(python, "-c", probe):
         return str(python)
-    base = shutil.which(TRIOTP_PYTHON)
-    if base is None:
-        raise Unavailable(f"triotp needs {TRIOTP_PYTHON}, which is not installed")
-    print(f"making a virtualenv for {TRIOTP} ...", file=sys.stderr, flush=True)
-    made = subprocess_ok(base, "-m", "venv", "--clear", venv)
-    if not made or not subprocess_ok(python, "-m", "pip", "install", "--quiet", TRIOTP):
-        raise Unavailable(f"{TRIOTP} could not be installed")
+    found = shutil.which(base)
+    if found is None:
+        raise Unavailable(f"{name} needs {base}, which is not installed")
+    print(f"making a virtualenv for {requirements[0]} ...", file=sys.stderr, flush=True)
+    made = subprocess_ok(found, "-m", "venv", "--clear", venv)
+    if not made or not subprocess_ok(python, "-m", "pip", "install", "--quiet", *requirements):
+        raise Unavailable(f"{requirements[0]} could not be installed")
     return str(python)
 
 
@@ -88,12 +125,15 @@ def subprocess_ok(*command: str | Path) -> bool:
 
 
 PEERS = (
-    Peer(OURS, "understudy", "ours", importing("actors", "supervisors")),
+    Peer(OURS, "understudy", "ours", importing("actors", "supervisors"), "ours_sagas"),
     Peer("trio", "raw trio channels", "trio_channels", importing("trio")),
     Peer("asyncio", "asyncio queues", "asyncio_queues", importing()),
     Peer("pykka", "pykka", "pykka_actors", importing("pykka")),
     Peer("triotp", "triotp", "triotp_servers", triotp_python),
     Peer("otp", "OTP, one scheduler", "otp", otp_python),
+    Peer("sqlite", "bare SQLite", "sqlite_floor", importing("sqlite3", "trio")),
+    Peer("dbos", "DBOS on SQLite", "dbos_workflows", dbos_python),
+    Peer("restate", "Restate", "restate_workflows", restate_python),
 )
 
 BY_NAME = {peer.name: peer for peer in PEERS}

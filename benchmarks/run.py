@@ -3,6 +3,8 @@
     python -m benchmarks                       all works, five rounds, writes docs/performance.md
     python -m benchmarks --quick               a twentieth of the size: does everything run?
     python -m benchmarks --works call,ring --peers understudy,otp --rounds 3
+    python -m benchmarks saga saga_100         these works
+    python -m benchmarks --million             all works, those done only on request as well
 
 Each run is a fresh process. In a round every peer does the work once, and the order rotates from
 round to round, so that whatever else the machine does falls on all alike. Printed are one JSON line
@@ -59,9 +61,9 @@ def schedule(peers: Sequence[str], rounds: int) -> Iterator[tuple[int, str]]:
             yield turn, peer
 
 
-def perform(work: str, peer: Peer, interpreter: str, n: int) -> str:
+def perform(work: Work, peer: Peer, interpreter: str, n: int) -> str:
     """Run one work in a fresh process; its JSON line."""
-    command = [interpreter, "-m", f"benchmarks.peers.{peer.module}", work, str(n)]
+    command = [interpreter, "-m", peer.module_for(work), work.name, str(n)]
     try:
         done = subprocess.run(
             command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=LONGEST
@@ -91,7 +93,7 @@ def measure(
             continue
         size = work.size(name, quick=quick)
         try:
-            printed = perform(work.name, roster.BY_NAME[name], interpreters[name], size)
+            printed = perform(work, roster.BY_NAME[name], interpreters[name], size)
         except RunFailed as reason:
             out.add(name)
             failed(work.name, name, str(reason))
@@ -123,11 +125,18 @@ def arguments() -> argparse.ArgumentParser:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument(
+        "only",
+        nargs="*",
+        metavar="WORK",
+        type=chosen(works.BY_NAME),
+        help="the works to do, as with --works",
+    )
     parser.add_argument("--rounds", type=int, help=f"rounds (default {ROUNDS}; quick: 1)")
     parser.add_argument(
         "--works",
         type=chosen(works.BY_NAME),
-        default=list(works.BY_NAME),
+        default=[],
         help=f"comma-separated, of {', '.join(works.BY_NAME)}",
     )
     parser.add_argument(
@@ -135,6 +144,9 @@ def arguments() -> argparse.ArgumentParser:
         type=chosen(roster.BY_NAME),
         default=list(roster.BY_NAME),
         help=f"comma-separated, of {', '.join(roster.BY_NAME)}",
+    )
+    parser.add_argument(
+        "--million", action="store_true", help="parked_million as well, which takes minutes"
     )
     parser.add_argument("--quick", action="store_true", help="small sizes")
     parser.add_argument("--output", type=Path, help="where to write the document")
@@ -145,7 +157,15 @@ def main() -> int:
     """Measure, print and write; 1 if a run of ours failed."""
     options = arguments().parse_args()
     rounds = max(1, options.rounds or (1 if options.quick else ROUNDS))
-    interpreters, skipped = available([roster.BY_NAME[name] for name in options.peers])
+    usual = [name for name, work in works.BY_NAME.items() if not work.on_request]
+    wanted = set(options.works).union(*options.only) or set(usual)
+    if options.million:
+        wanted.add("parked_million")
+    names = [name for name in works.BY_NAME if name in wanted]
+    busy = {peer for name in names for peer in works.BY_NAME[name].sizes}
+    interpreters, skipped = available(
+        [roster.BY_NAME[name] for name in options.peers if name in busy]
+    )
     runs: list[Run] = []
     failures: list[tuple[str, str]] = []
 
@@ -154,7 +174,7 @@ def main() -> int:
         skipped[f"{peer} at {work}"] = "the run failed"
         note(f"{work} {peer} failed:\n{reason}")
 
-    for name in options.works:
+    for name in names:
         work = works.BY_NAME[name]
         measured = measure(work, interpreters, rounds, quick=options.quick, failed=failed)
         for summary in report.summarise(measured):
@@ -162,7 +182,7 @@ def main() -> int:
         runs += measured
     if OURS in interpreters:
         print(report.targets_table(report.held(report.summarise(runs))))
-    whole = not options.quick and options.works == list(works.BY_NAME) and OURS in interpreters
+    whole = not options.quick and wanted.issuperset(usual) and OURS in interpreters
     output = options.output or (DOCUMENT if whole else None)
     if output is not None:
         output.parent.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,7 @@
-"""What understudy has to reach against its peers, and what it aims at.
+"""What understudy has to reach against its peers and by itself, and what it aims at.
 
-Figures of one machine mean little on another, so all targets but memory's are ratios: our rate
-divided by the peer's, both measured in the same round.
+Figures of one machine mean little on another, so targets are ratios where there is a peer: our rate
+divided by the peer's, both measured in the same round. The others bound a figure of our own.
 """
 
 from __future__ import annotations
@@ -10,10 +10,14 @@ from collections.abc import Mapping
 
 import attrs
 
-from benchmarks.works import OURS
+from benchmarks.figures import FIGURES, Figure
+from benchmarks.works import BY_NAME, OURS
 
 NOISE = 0.05
 """How far apart two ratios may be and still count as the same."""
+
+Key = tuple[str, str, str]
+"""A measured figure's: work, peer and which of the figures it is."""
 
 
 @attrs.frozen
@@ -24,31 +28,50 @@ class Target:
     peer: str
     at_least: float | None = None
     aim: float | None = None
+    figure: str = "ratio"
 
     @property
-    def is_bytes(self) -> bool:
-        """Bounded from above, in bytes, and compared with nobody."""
-        return self.peer == OURS
+    def kind(self) -> Figure:
+        """What the figure is and how it is compared."""
+        return FIGURES[self.figure]
 
-    def holds(self, bound: float, measured: float) -> bool:
-        """Whether a measured figure is as good as the bound."""
-        return measured <= bound if self.is_bytes else measured >= bound
+    @property
+    def key(self) -> Key:
+        """Where the measured figure is found."""
+        return self.work, self.peer, self.figure
+
+    @property
+    def title(self) -> str:
+        """The work, and which of its figures if that is not the one that is compared."""
+        if self.figure in ("ratio", BY_NAME[self.work].figure):
+            return self.work
+        return f"{self.work}, {self.kind.title}"
 
     def verdict(self, measured: float | None) -> str:
         """One or two words for the table."""
         if measured is None:
             return "not measured"
-        if self.aim is not None and self.holds(self.aim, measured):
+        if self.aim is not None and self.kind.holds(measured, self.aim):
             return "aim reached"
         if self.at_least is None:
             return "aim missed"
-        return "reached" if self.holds(self.at_least, measured) else "missed"
+        return "reached" if self.kind.holds(measured, self.at_least) else "missed"
 
-    def show(self, figure: float | None) -> str:
-        """A bound or a measured figure, as the table writes it."""
-        if figure is None:
-            return "–"
-        return f"{figure:,.0f} B" if self.is_bytes else f"{figure:.2f}×"
+    def show(self, measured: float | None) -> str:
+        """A measured figure, as the table writes it."""
+        return "–" if measured is None else self.kind.show(measured)
+
+    def show_bound(self, bound: float | None) -> str:
+        """A bound, as the table writes it."""
+        return "–" if bound is None else self.kind.show_bound(bound)
+
+
+def parked(work: str, seconds: float, aim: float) -> tuple[Target, Target]:
+    """Bounds of parked workflows: the memory of each and the time to recover all of them."""
+    return (
+        Target(work, OURS, at_least=4096, aim=1024, figure="bytes_each"),
+        Target(work, OURS, at_least=seconds, aim=aim, figure="recover_seconds"),
+    )
 
 
 TARGETS = (
@@ -64,8 +87,19 @@ TARGETS = (
     Target("fanout", "otp", aim=0.7),
     Target("spawn", "trio", at_least=3),
     Target("spawn", "otp", aim=1),
-    Target("memory", OURS, at_least=2048, aim=1024),
+    Target("memory", OURS, at_least=2048, aim=1024, figure="bytes_each"),
     Target("crash", "otp", at_least=1.5, aim=4),
+    Target("saga", "sqlite", at_least=0.4, aim=0.8),
+    Target("saga", "dbos", at_least=5),
+    Target("saga", OURS, at_least=3, figure="p50_ms"),
+    Target("saga_100", "sqlite", at_least=0.2, aim=0.5),
+    Target("saga_100", "dbos", at_least=100),
+    Target("saga_fail", "sqlite", at_least=0.2, aim=0.5),
+    *parked("parked_signal", 15, aim=5),
+    *parked("parked_timer", 15, aim=5),
+    *parked("parked_million", 180, aim=60),
+    Target("long", OURS, at_least=0.2, figure="drift"),
+    Target("replay", OURS, at_least=50_000, figure="rate"),
 )
 
 SCALES = (("spawn", "spawn_100k", "trio"), ("spawn", "spawn_100k", "otp"))
@@ -84,25 +118,25 @@ class Outcome:
     verdict: str
 
 
-def outcomes(figures: Mapping[tuple[str, str], float]) -> list[Outcome]:
+def outcomes(figures: Mapping[Key, float]) -> list[Outcome]:
     """Hold measured figures against the targets.
 
-    `figures` has our ratio to each peer by (work, peer), and our own bytes under (memory, ours).
-    What is missing there is reported as not measured.
+    `figures` has our ratio to each peer by (work, peer, "ratio"), and our own by (work, ours, which
+    figure). What is missing there is reported as not measured.
     """
     rows = []
     for target in TARGETS:
-        measured = figures.get((target.work, target.peer))
-        bounds = target.show(target.at_least), target.show(target.aim)
+        measured = figures.get(target.key)
+        bounds = target.show_bound(target.at_least), target.show_bound(target.aim)
         verdict = target.verdict(measured)
-        rows.append(Outcome(target.work, target.peer, *bounds, target.show(measured), verdict))
+        rows.append(Outcome(target.title, target.peer, *bounds, target.show(measured), verdict))
     return rows + [scaled(figures, *scale) for scale in SCALES]
 
 
-def scaled(figures: Mapping[tuple[str, str], float], small: str, large: str, peer: str) -> Outcome:
+def scaled(figures: Mapping[Key, float], small: str, large: str, peer: str) -> Outcome:
     """The row that says whether a ratio survives a larger number of actors."""
-    base = figures.get((small, peer))
+    base = figures.get((small, peer, "ratio"))
     target = Target(large, peer, at_least=None if base is None else base * (1 - NOISE))
-    measured = figures.get((large, peer)) if base is not None else None
+    measured = figures.get(target.key) if base is not None else None
     at_least = f"no worse than {small}: {target.show(base)}"
     return Outcome(large, peer, at_least, "–", target.show(measured), target.verdict(measured))

@@ -3,6 +3,9 @@
 The sizes are chosen so that a run takes roughly half a second on a modest machine: long enough for
 the clock, short enough that peers measured one after the other meet the same machine. A rate does
 not depend on its size, but for the works that say so. A peer without a size does not do the work.
+
+The durable works are done in a folder on a disk. What takes part in them is a realistic record of
+about a hundred bytes, and everybody's next step waits for the fsync of the one before.
 """
 
 from __future__ import annotations
@@ -26,16 +29,24 @@ class Work:
     sizes: Mapping[str, int]
     """How many operations a run has, by peer."""
     rounds: int | None = None
-    """Rounds at most; a work that takes long and is compared with nobody needs no five."""
+    """Rounds at most; a work that takes long, or is compared with nobody, needs no five."""
+    figure: str = "rate"
+    """Which of the figures of a run is the one that is compared."""
+    also: tuple[str, ...] = ()
+    """Which others the report has."""
+    durable: bool = False
+    """Whether what is done is on disk, with an fsync, before what comes next."""
+    on_request: bool = False
+    """Done only when asked for by name."""
 
     @property
     def unit(self) -> str:
         """What the figure of this work counts."""
-        return "bytes each" if self.name == "memory" else "per second"
+        return "bytes each" if self.figure == "bytes_each" else "per second"
 
     def size(self, peer: str, *, quick: bool) -> int:
         """Operations in a run of `peer`; a twentieth when it has to be quick."""
-        return self.sizes[peer] // 20 if quick else self.sizes[peer]
+        return max(1, self.sizes[peer] // 20) if quick else self.sizes[peer]
 
 
 def _sizes(
@@ -51,11 +62,18 @@ def _sizes(
     return {OURS: ours} | {peer: size for peer, size in given.items() if size is not None}
 
 
+def _durable(
+    ours: int, *, sqlite: int | None = None, dbos: int | None = None, restate: int | None = None
+) -> dict[str, int]:
+    given = {"sqlite": sqlite, "dbos": dbos, "restate": restate}
+    return {OURS: ours} | {peer: size for peer, size in given.items() if size is not None}
+
+
 def _same(n: int, *peers: str) -> dict[str, int]:
     return dict.fromkeys((OURS, *peers), n)
 
 
-WORKS = (
+_ACTORS = (
     Work(
         "cast",
         "one sender casts to one actor, until the last message is processed",
@@ -111,6 +129,7 @@ WORKS = (
         "`erlang:memory(total)`)",
         "actors",
         _sizes(20_000, trio=20_000, asyncio=20_000, pykka=2_000, triotp=3_000, otp=20_000),
+        figure="bytes_each",
     ),
     Work(
         "crash",
@@ -134,5 +153,83 @@ WORKS = (
         rounds=1,
     ),
 )
+
+_DURABLE = (
+    Work(
+        "saga",
+        "a saga of three trivial steps, each on disk before the next starts; one saga after the "
+        "other",
+        "sagas",
+        _durable(1_000, sqlite=1_000, dbos=60, restate=80),
+        also=("p50_ms",),
+        durable=True,
+    ),
+    Work(
+        "saga_100",
+        "the same, a hundred sagas at once",
+        "sagas",
+        _durable(10_000, sqlite=20_000, dbos=100, restate=300),
+        durable=True,
+    ),
+    Work(
+        "saga_fail",
+        "a hundred sagas at once whose third step refuses, so that the first two are undone",
+        "sagas",
+        _durable(5_000, sqlite=20_000, dbos=100, restate=200),
+        durable=True,
+    ),
+    Work(
+        "parked_signal",
+        "100,000 workflows wait for a signal (trio tasks over a row each for SQLite, fewer for the "
+        "others): resident memory each, then kill -9, and until a new process has recovered all",
+        "workflows",
+        _durable(100_000, sqlite=100_000, dbos=300, restate=None),
+        rounds=2,
+        figure="bytes_each",
+        also=("recover_seconds", "recovered_rate"),
+        durable=True,
+    ),
+    Work(
+        "parked_timer",
+        "the same, waiting for a timer",
+        "workflows",
+        _durable(100_000, sqlite=100_000, dbos=300, restate=None),
+        rounds=2,
+        figure="bytes_each",
+        also=("recover_seconds", "recovered_rate"),
+        durable=True,
+    ),
+    Work(
+        "parked_million",
+        "1,000,000 workflows wait for a signal, as above",
+        "workflows",
+        _durable(1_000_000, sqlite=1_000_000),
+        rounds=1,
+        figure="bytes_each",
+        also=("recover_seconds", "recovered_rate"),
+        durable=True,
+        on_request=True,
+    ),
+    Work(
+        "long",
+        "one workflow of 10,000 steps (300 for DBOS), one after the other: steps a second, and "
+        "how much longer a step takes in the last tenth than in the first",
+        "steps",
+        _durable(10_000, sqlite=10_000, dbos=300),
+        rounds=3,
+        also=("drift",),
+        durable=True,
+    ),
+    Work(
+        "replay",
+        "a new process recovers workflows with a hundred outcomes each",
+        "outcomes",
+        _durable(50_000, dbos=1_000),
+        rounds=3,
+        durable=True,
+    ),
+)
+
+WORKS = (*_ACTORS, *_DURABLE)
 
 BY_NAME = {work.name: work for work in WORKS}

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 import trio
 
 from actors import Actor, ActorError, open_system
+from actors.runtime import calls
 from actors.runtime.system import check_factory, start_root
 from actors.telemetry import SystemStopped
 from actors.validation import check_seconds
@@ -122,7 +123,7 @@ class Process:
                     await start_root(system, root)
                     roots = [place for place, critical in system.root.places.items() if critical]
                     for place in roots[:1]:  # none, if it has ended already
-                        await place.ref.wait()
+                        await calls.wait(place)
         except ActorError as error:
             sys.stderr.write(f"{type(error).__name__}: {error}\n")
             return 1

@@ -148,7 +148,7 @@ class DynamicSupervisor(Supervising):
         return place
 
     def _find(self, key: ChildKey) -> Entry:
-        entry = self._tree.entries.get(key._place) if isinstance(key, Ref) else None
+        entry = self._tree.entries.get(key._place.house) if isinstance(key, Ref) else None
         if entry is None:
             raise self._no_such_child(key)
         return entry

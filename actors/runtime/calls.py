@@ -17,7 +17,7 @@ from actors.exits import (
     NoSuchActor,
     Unhandled,
 )
-from actors.mailbox import SLOT
+from actors.mailbox import MESSAGE, SENDER, SLOT
 from actors.messages import Call
 from actors.replies import CALL_TIMEOUT, Slot, timed_out
 from actors.runtime import host, lifecycle
@@ -244,15 +244,23 @@ def unhandled(place: Place, message: object) -> Unhandled:
 def forward(place: Place, envelope: Envelope) -> None:
     """``Ref.forward``: the message, its reply slot and the wait for it go on to ``place``."""
     slot, origin = envelope.origin
+    hand_on(place, (envelope.message, slot, *origin))
+
+
+def hand_on(place: Place, item: Any, *, awaited: bool = False) -> None:
+    """Queue a message that somebody else has taken from his queue, its reply slot included.
+
+    ``awaited``: within a turn that its caller runs, who is about to wait for the answer.
+    """
+    message, slot, origin = item[MESSAGE], item[SLOT], item[SENDER:]
     if slot is not None and slot.done:
         return
-    item = (envelope.message, slot, *origin)
     if is_closed(place):
         place.scheduler.refuse(place, item)
         return
     mailbox = place.open_mailbox()
     if mailbox.full:
-        raise full(place, envelope.message, mailbox)
+        raise full(place, message, mailbox)
     if slot is not None:
         slot.taken = True
         slot.holder = slot.place = place
@@ -265,12 +273,17 @@ def forward(place: Place, envelope: Envelope) -> None:
                 return
     mailbox.append(item)
     if place.idle:
-        place.scheduler.schedule(place)
+        if awaited:
+            # As in enqueue: the caller serves the place itself.
+            place.idle = False
+            place.scheduler.ready.append(place)
+        else:
+            place.scheduler.schedule(place)
 
 
 async def stop(place: Place, exit: Exit, timeout: float | None) -> bool:
     """``Ref.stop`` after its checkpoint."""
-    if not place.running:
+    if not place.house.running:
         return False
     turn = current_turn.get()
     if place.scheduler.current is place or (turn is not None and turn.place is place):
@@ -279,6 +292,7 @@ async def stop(place: Place, exit: Exit, timeout: float | None) -> bool:
             chain=[place.ref, place.ref],
             ref=place.ref,
         )
+    place = place.house
     if turn is not None and not turn.ended:
         refuse_cycle(turn.place, place)
     pending = lifecycle.stop(place, exit, 0 if isinstance(exit, Killed) else None)

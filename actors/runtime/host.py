@@ -334,18 +334,36 @@ def _next(place: Place, turns: int) -> Turn | None:
     return turn
 
 
+def _atomically(place: Place, turn: Turn, route: Route, message: object) -> Any:
+    """A plain handler behind its middleware."""
+    turn.atomic = True
+    try:
+        return route.function(place.actor, message)
+    except BaseException:
+        if turn.undo is not None:
+            turn.undo()
+        raise
+    finally:
+        turn.atomic = False
+
+
 async def _through(place: Place, turn: Turn) -> Any:
     """The handler behind its middleware, outermost first."""
     layers = place.middleware
 
     async def step(depth: int, envelope: Envelope) -> Any:
-        if depth < len(layers):
-            return await layers[depth](envelope, lambda inner: step(depth + 1, inner))
-        route = place.routes[type(envelope.message)]
-        if route.kind == NONE:
-            raise calls.unhandled(place, envelope.message)
-        result = route.function(place.actor, envelope.message)
-        return await result if route.kind == TASK else result
+        outer, turn.envelope = turn.envelope, envelope
+        try:
+            if depth < len(layers):
+                return await layers[depth](envelope, lambda inner: step(depth + 1, inner))
+            route = place.routes[type(envelope.message)]
+            if route.kind == NONE:
+                raise calls.unhandled(place, envelope.message)
+            if route.kind == TASK:
+                return await route.function(place.actor, envelope.message)
+            return _atomically(place, turn, route, envelope.message)
+        finally:
+            turn.envelope = outer
 
     return await step(0, place.actor.envelope)
 

@@ -75,7 +75,11 @@ def build(place: Place) -> None:
     args = spec.args
     if hasattr(factory, "func"):
         args, kwargs, factory = (*factory.args, *args), factory.keywords, factory.func
-    if isinstance(factory, type):
+    actor: Any
+    if isinstance(factory, type) and (actor := factory._housed(place)) is not None:  # type: ignore[attr-defined]
+        actor._place = place
+        place.actor = actor
+    elif isinstance(factory, type):
         actor = factory.__new__(factory, *args, **kwargs)
         actor._place = place
         place.actor = actor
@@ -86,6 +90,7 @@ def build(place: Place) -> None:
             raise TypeError(f"An actor is an instance of a subclass of Actor. Got: {actor!r}")
         if getattr(actor, "_place", None) is not None:
             raise TypeError(f"The factory returned an actor that is running already: {actor!r}")
+        actor = actor._housed(place) or actor
         actor._place = place
         place.actor = actor
     place.routes = type(actor).routes[None]
@@ -121,7 +126,7 @@ def up(place: Place) -> None:
     place.state = "up"
     place.declined = place.ending is not None and is_orderly(place.ending)
     cls = type(place.actor)
-    if ActorStarted in place.scheduler.telemetry.active:
+    if ActorStarted in place.scheduler.telemetry.active and place.ref._place is place:
         place.scheduler.telemetry.emit(ActorStarted(place.ref, place.incarnation))
     if cls.on_ready_kind != NONE:
         place.ready_due = True
@@ -310,7 +315,7 @@ def close(place: Place) -> None:
     release(place, exit)
     _settle_late(place)
     telemetry = place.scheduler.telemetry
-    if ActorStopped in telemetry.active:
+    if ActorStopped in telemetry.active and place.ref._place is place:
         telemetry.emit(ActorStopped(place.ref, incarnation, exit))
     watchers, place.watchers = place.watchers, None
     stops, place.stops = place.stops, None
@@ -366,6 +371,8 @@ def settle(place: Place, state: State) -> None:
         place.fate = state
     else:
         place.state = state
+    if place.ref._place is not place:
+        settle(place.ref._place, state)
     if state == "restarting":
         return
     system = place.scheduler.system

@@ -158,10 +158,10 @@ class Scheduler:
         if mailbox.senders is not None:
             mailbox.admit()
         route = place.routes[type(message)]
-        if route.kind == NONE:
-            self.unhandled(place, item, slot)
-        elif route.kind == TASK or place.middleware is not None:
+        if route.kind == TASK or place.middleware is not None:
             host.begin_turn(place, item, slot, route)
+        elif route.kind == NONE:
+            self.unhandled(place, item, slot)
         else:
             self.plain_turn(place, item, slot, route, message)
 
@@ -260,6 +260,11 @@ class Scheduler:
         if hasattr(type(result), "__await__"):
             if hasattr(result, "close"):
                 result.close()
+            if route.kind == NONE:
+                raise TypeError(
+                    f"{place.path}: a middleware returned an awaitable for a message without "
+                    f"handler, and nobody would await it. Got: {type(result).__name__}"
+                )
             raise TypeError(
                 f"{route.function.__qualname__} is a plain def and returned an awaitable, which "
                 f"nobody would await; make it an async def. Got: {type(result).__name__}"

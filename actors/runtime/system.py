@@ -6,7 +6,16 @@ import contextvars
 import time
 from contextlib import asynccontextmanager
 from random import Random
-from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, overload, runtime_checkable
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    ParamSpec,
+    Protocol,
+    TypeVar,
+    cast,
+    overload,
+    runtime_checkable,
+)
 
 import trio
 
@@ -25,12 +34,13 @@ from actors.turns import current_turn
 from actors.validation import check_seconds
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable
+    from collections.abc import AsyncGenerator, Callable, Hashable
 
     from actors.ref import Ref
     from actors.testing.probe import Probe
 
 A = TypeVar("A", bound=Actor)
+C = TypeVar("C", bound="Closeable")
 A_co = TypeVar("A_co", covariant=True)
 P = ParamSpec("P")
 
@@ -44,6 +54,14 @@ class Startable(Protocol[A_co]):
 
     async def start_in(self, system: System, *, root: bool) -> Ref[A_co]:
         """Start it in ``system``; as its root if ``root``: then its end is the system's."""
+        ...
+
+
+class Closeable(Protocol):
+    """What :meth:`System.shared` keeps: a connection, a file."""
+
+    def close(self) -> object:
+        """Give it back."""
         ...
 
 
@@ -80,6 +98,8 @@ class System:
         self.telemetry.changed = self.scheduler.renew_budget
         self._prefix = f"{self.random.getrandbits(32):08x}"
         self._watchdog = watchdog
+        self._shared: dict[Hashable, Closeable] | None = {}
+        """None once the system has stopped."""
         self._body: trio.CancelScope | None = None
         self._failure: BaseException | None = None
         self._nursery: trio.Nursery | None = None
@@ -142,6 +162,27 @@ class System:
         return probe_of(self, name)
 
     # -- for the library
+
+    def shared(self, key: Hashable, make: Callable[[], C]) -> C:
+        """What several actors of this system use together: one for each key, made on first use.
+
+        Its ``close()`` is called when the last actor has stopped, what was made last first. What
+        ``make`` raises is raised here and nothing is kept. Not a checkpoint. Raises RuntimeError
+        when the system has stopped.
+        """
+        if self._shared is None:
+            raise RuntimeError(f"The system has stopped; nothing is shared any more. Got: {key!r}")
+        if key not in self._shared:
+            self._shared[key] = make()
+        return cast("C", self._shared[key])
+
+    def _close_shared(self) -> None:
+        shared, self._shared = self._shared or {}, None
+        for each in reversed(list(shared.values())):
+            try:
+                each.close()
+            except Exception as error:
+                self._failure = self._failure or error
 
     async def start_place(
         self, spec: Any, *, name: str | None = None, key: str | None = None, critical: bool = False
@@ -244,6 +285,7 @@ class System:
                     except KeyboardInterrupt as error:
                         # Ctrl-C once more: the stop, which is bounded, goes on.
                         self._failure = error
+            self._close_shared()
             if SystemStopped in self.telemetry.active:
                 self.telemetry.emit(SystemStopped())
             self.scheduler.close()

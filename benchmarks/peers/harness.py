@@ -10,8 +10,10 @@ import argparse
 import gc
 import json
 import os
+import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
@@ -35,14 +37,28 @@ OTP keeps the window of restarts in a list and walks it at each restart, so thou
 a second under one supervisor (`crash`) measure that list more than the restart.
 """
 
+AT_ONCE = 100
+"""Sagas in flight in `saga_100` and `saga_fail`."""
+LONG_HISTORY = 100
+"""Outcomes in the history of each workflow of `replay`."""
+TENTHS = 10
+"""`long` compares the last of so many parts with the first."""
+
 STEPS = {
     "cast": BURST,
     "call_100": CALLERS,
     "ring": RING,
     "fanout": FAN,
     "flat": BURST,
+    "saga_100": AT_ONCE,
+    "saga_fail": AT_ONCE,
+    "replay": LONG_HISTORY,
+    "long": TENTHS,
 }
 """N is rounded up to a multiple of this, so that it is the number of operations really done."""
+
+COLD = frozenset({"parked_signal", "parked_timer", "parked_million", "replay"})
+"""Works done in processes of their own, which a warm-up in this one would not reach."""
 
 
 @attrs.frozen
@@ -95,6 +111,23 @@ def weighed(before: int, after: int, n: int, seconds: float) -> Sample:
     return Sample(seconds, {"bytes_each": (after - before) / n})
 
 
+def median_ms(taken: Sequence[float]) -> float:
+    """The median of seconds, in milliseconds."""
+    return 1e3 * statistics.median(taken)
+
+
+def drifted(ends: Sequence[float], seconds: float) -> Sample:
+    """The sample of `long`: how much longer a step takes in the last tenth than in the first.
+
+    `ends` has when the first step began and when each one ended. Medians are compared: one slow
+    fsync among a thousand says nothing about the length of the history.
+    """
+    taken = [end - began for began, end in pairwise(ends)]
+    part = len(taken) // TENTHS
+    first, last = median_ms(taken[:part]), median_ms(taken[-part:])
+    return Sample(seconds, {"first_ms": first, "last_ms": last, "drift": last / first - 1})
+
+
 def warm_up(work: str, n: int) -> int:
     """How much to do before what is measured.
 
@@ -126,5 +159,6 @@ def main(peer: str, works: Mapping[str, Work], run: Callable[[Work, int], Sample
     options = parser.parse_args()
     n = rounded(options.work, options.n)
     work = works[options.work]
-    run(work, warm_up(options.work, n))
+    if options.work not in COLD:
+        run(work, warm_up(options.work, n))
     print(line(peer, options.work, n, run(work, n)), flush=True)

@@ -1,0 +1,75 @@
+"""The moments a mediator's workflows wait for: one heap, one timer."""
+
+from __future__ import annotations
+
+import heapq
+from itertools import count
+from math import inf
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from actors.runtime.scheduler import Scheduler
+    from actors.timers import Timer
+
+FARTHEST = 86_400.0
+"""Seconds after which wall time is looked at again, whatever is due: it may have been set."""
+
+
+class Agenda:
+    """What is due when, in wall time. Entries are not taken out: whoever takes one looks whether
+    it still means something."""
+
+    __slots__ = ("_armed", "_call", "_heap", "_next", "_now", "_scheduler", "_timer")
+
+    def __init__(
+        self, scheduler: Scheduler, now: Callable[[], float], call: Callable[[], object]
+    ) -> None:
+        self._scheduler = scheduler
+        self._now = now
+        self._call = call
+        self._heap: list[tuple[float, int, Any]] = []
+        self._next = count().__next__
+        self._armed = inf
+        self._timer: Timer | None = None
+
+    def __len__(self) -> int:
+        return len(self._heap)
+
+    def enter(self, when: float, entry: Any) -> None:
+        """Have ``entry`` due at ``when``, seconds of the wall clock."""
+        heapq.heappush(self._heap, (when, self._next(), entry))
+        if when < self._armed:
+            self._arm(when)
+
+    def due(self) -> list[Any]:
+        """Take out what is due by now, in order, and set the timer for the rest."""
+        now = self._now()
+        entries = []
+        while self._heap and self._heap[0][0] <= now:
+            entries.append(heapq.heappop(self._heap)[2])
+        self._armed = inf
+        if self._heap:
+            self._arm(self._heap[0][0])
+        return entries
+
+    def close(self) -> None:
+        """Nothing is due any more."""
+        self._heap.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _arm(self, when: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._armed = when
+        seconds = min(max(0.0, when - self._now()), FARTHEST)
+        self._timer = self._scheduler.timers.at(trio.current_time() + seconds, self._fire)
+
+    def _fire(self) -> None:
+        self._timer = None
+        self._armed = inf
+        self._call()

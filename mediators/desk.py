@@ -1,0 +1,458 @@
+"""Where a mediator is asked about its workflows: starts, results, signals and all other verbs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import msgspec
+
+from actors import Refusal
+from actors.dispatch import NONE
+from mediators import history as h
+from mediators import verbs as v
+from mediators.commands import Step
+from mediators.execution import Execution
+from mediators.guard import NoTask
+from mediators.handle import Handle
+from mediators.journal.protocol import RunRow
+from mediators.outcomes import (
+    Incident,
+    NoSuchWorkflow,
+    SignalRefused,
+    StartConflict,
+    Status,
+    TooManyWorkflows,
+    VerbRefused,
+    WorkflowEnded,
+)
+from mediators.attempts import make_undo
+from mediators.payloads import NotEncodable, journal_name
+from mediators.replay import describe, replay
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from actors import Later
+    from mediators.commands import ChildRun
+    from mediators.driver import Driver
+
+    Waiter = Callable[[Status, h.Raw], object]
+
+UNREAD = 1000
+"""Unread signals a workflow may hold."""
+
+
+class Desk:
+    """The verbs, each answered through a ``Later`` once what it changes is on disk."""
+
+    def __init__(self, driver: Driver) -> None:
+        self._driver = driver
+
+    def serve(self, message: Any, later: Later[Any]) -> None:
+        """One verb. Raises the Refusal that answers it, if nothing was changed."""
+        VERBS[type(message)](self, message, later)
+
+    def _answer(self, later: Later[Any], value: object) -> None:
+        self._driver.out("reply", later, value)  # type: ignore[arg-type]
+
+    # -- starts
+
+    def start(self, message: v.Start[Any], later: Later[Any]) -> None:
+        """``Start``: answered with a handle."""
+        workflow = message.workflow
+        if message.policy not in v.POLICIES:
+            raise VerbRefused(f"policy is one of {v.POLICIES}. Got: {message.policy!r}")
+        if type(workflow) not in self._driver.mediator.workflows:
+            names = ", ".join(each.__name__ for each in self._driver.mediator.workflows)
+            raise VerbRefused(
+                f"{type(workflow).__name__} is not among the workflows of this mediator: {names}."
+            )
+        self.admit(workflow, message.policy, message.timeout, later, None, result=False)
+
+    def admit(
+        self,
+        workflow: Any,
+        policy: str,
+        timeout: float | None,
+        later: Later[Any],
+        key: str | None,
+        *,
+        result: bool,
+    ) -> None:
+        """Start a workflow, or join the one that has its id; answer with its handle or its end."""
+        driver = self._driver
+        own = getattr(workflow, "id", None)
+        id = str(own) if own is not None else key or driver.draw_id()
+        encoded = h.Raw(driver.types.encode(workflow, type(workflow).__name__))
+
+        def begun() -> None:
+            if result:
+                driver.waiters.setdefault(id, []).append(self._to(later))
+            else:
+                self._answer(later, Handle(driver.place.ref, id, type(workflow)))
+
+        event = driver.started(workflow, encoded, id, timeout=timeout, key=key)
+        name = journal_name(type(workflow))
+        open = driver.find_open(id)
+        row = None if open is not None else driver.shard.find(id)
+        if open is None and row is None:
+            self._check_room()
+            driver.begin(event, name)
+            begun()
+        elif policy == "reject":
+            raise StartConflict(f"There is a workflow {id!r} already.")
+        elif policy == "replace" and open is not None:
+            self._replace(open, event, name, begun)
+        elif policy == "replace" and row is not None:
+            self._check_room()
+            driver.begin(msgspec.structs.replace(event, run=row.run + 1), name)
+            begun()
+        elif open is not None:
+            if open.digest != hash(bytes(encoded)) and not self._same(open.number, encoded):
+                raise self._conflict(id)
+            begun()
+        elif row is not None:
+            if not self._same(row.number, encoded):
+                raise self._conflict(id)
+            if result:
+                self.past(row, self._to(later))
+            else:
+                begun()
+
+    def _conflict(self, id: str) -> StartConflict:
+        return StartConflict(f"The id {id!r} is taken by a workflow with other contents.")
+
+    def _check_room(self) -> None:
+        limit = self._driver.mediator.max_running
+        if limit is not None and len(self._driver.runs) >= limit:
+            raise TooManyWorkflows(f"{limit} workflows run already; start this one later.")
+
+    def _same(self, number: int, encoded: h.Raw) -> bool:
+        """Whether the run was started with these contents."""
+        for data in self._records(number)[:1]:
+            started: Any = h.decode_turn(data).events[0]
+            return self._driver.types.same_bytes(started.workflow, encoded)
+        return False
+
+    def _records(self, number: int) -> list[bytes]:
+        """The records of a run, those that wait for their commit included."""
+        records = [each.data for each in self._driver.shard.history(number)]
+        return records + self._driver.uncommitted(number)
+
+    def _replace(
+        self, open: Execution, event: h.Started, name: str, begun: Callable[[], None]
+    ) -> None:
+        if open.pivoted:
+            raise VerbRefused(f"{open.id!r} is past its pivot: it is not replaced.")
+        driver = self._driver
+
+        def ended(_status: Status, _value: h.Raw) -> None:
+            driver.begin(msgspec.structs.replace(event, run=open.run + 1), name)
+            begun()
+
+        driver.waiters.setdefault(open.id, []).insert(0, ended)
+        if open.cancelled is None:
+            driver.turn(open, h.Cancelled("it is replaced"))
+
+    # -- ends
+
+    def _to(self, later: Later[Any]) -> Waiter:
+        """A waiter that answers a call."""
+
+        def tell(status: Status, value: h.Raw) -> None:
+            types = self._driver.types
+            if status is Status.DONE:
+                self._driver.out("reply", later, types.decode(value))  # type: ignore[arg-type]
+            else:
+                self._driver.out("fail", later, types.decode_refusal(value))  # type: ignore[arg-type]
+
+        return tell
+
+    def result(self, message: v.Result, later: Later[Any]) -> None:
+        """``Result``: answered when the workflow ends."""
+        if self._driver.find_open(message.id) is not None:
+            self._driver.waiters.setdefault(message.id, []).append(self._to(later))
+        else:
+            self.past(self._row(message.id), self._to(later))
+
+    def past(self, row: RunRow, waiter: Waiter) -> None:
+        """Tell of the end of a run that is over."""
+        last: Any = h.decode_turn(self._records(row.number)[-1]).events[-1]
+        waiter(Status(last.status), last.value)
+
+    def join_child(self, parent: Execution, command: ChildRun) -> None:
+        """A parent waits for a workflow that is not its own, or that has ended already."""
+        driver = self._driver
+
+        def ended(status: Status, value: h.Raw) -> None:
+            driver.turn(parent, h.ChildEnded(command.path, str(status), value, []))
+
+        child = driver.find_open(command.id)
+        if child is not None:
+            driver.waiters.setdefault(command.id, []).append(ended)
+            return
+        row = driver.shard.find(command.id)
+        if row is not None and row.over:
+            self.past(row, ended)
+        else:
+            error = WorkflowEnded(command.id, Status.FAILED, "there is no such workflow")
+            ended(Status.FAILED, h.Raw(driver.types.encode_refusal(error)))
+
+    # -- what is asked of one workflow
+
+    def _row(self, id: str) -> RunRow:
+        row = self._driver.shard.find(id)
+        if row is None:
+            raise NoSuchWorkflow(f"There is no workflow {id!r}.")
+        return row
+
+    def _open(self, id: str) -> Execution:
+        execution = self._driver.find_open(id)
+        if execution is None:
+            unreadable = self._driver.unreadable.get(id)
+            if unreadable is not None:
+                raise VerbRefused(f"Workflow {id!r} cannot be read: {unreadable}")
+            row = self._row(id)
+            raise NoSuchWorkflow(f"Workflow {id!r} has ended: it is {row.status}.")
+        return execution
+
+    def status(self, message: v.GetStatus, later: Later[Any]) -> None:
+        """``GetStatus``."""
+        execution = self._driver.find_open(message.id)
+        if execution is not None:
+            self._answer(later, execution.status)
+        elif message.id in self._driver.unreadable:
+            self._answer(later, Status.INCIDENT)
+        else:
+            self._answer(later, Status(self._row(message.id).status))
+
+    def signal(self, message: v.SendSignal, later: Later[Any]) -> None:
+        """``SendSignal``."""
+        driver = self._driver
+        execution = self._open(message.id)
+        inbox = execution.inbox
+        id = message.signal_id or driver.draw_id()
+        if inbox is None or id not in inbox.seen:
+            kept = sum(type(each) is h.Signalled for each in execution.queue or ())
+            if kept + (len(inbox.unread) if inbox is not None else 0) >= UNREAD:
+                raise SignalRefused(f"Workflow {message.id!r} holds {UNREAD} unread signals.")
+            driver.types.offer(type(message.event))
+            event = h.Raw(driver.types.encode(message.event, "the signal"))
+            expires = None if message.expires is None else driver.now() + message.expires
+            driver.turn(execution, h.Signalled(id, event, expires))
+        self._answer(later, None)
+
+    def query(self, message: v.Query, later: Later[Any]) -> None:
+        """``Query``: a method of the workflow answers, which only reads."""
+        driver = self._driver
+        execution = driver.find_open(message.id)
+        if execution is None:
+            row = self._row(message.id)
+            execution = Execution(driver.types, row.number, row.id, row.run)
+            replay(execution, self._records(row.number))
+        workflow = execution.workflow
+        if workflow is None:
+            raise VerbRefused(f"Workflow {message.id!r} has no code to answer with.")
+        route = type(workflow).queries[type(message.message)]
+        if route.kind == NONE:
+            known = ", ".join(each.__name__ for each in type(workflow).queries.messages) or "none"
+            raise VerbRefused(
+                f"{type(workflow).__name__} answers no {type(message.message).__name__}; "
+                f"it answers: {known}."
+            )
+        before = fields_of(workflow)
+        try:
+            with NoTask():
+                answer = route.function(workflow, message.message)
+        except Refusal:
+            raise
+        except Exception as error:
+            raise VerbRefused(f"The query raised {type(error).__name__}: {error}") from error
+        for name, value in before.items():
+            if getattr(workflow, name, None) is not value:
+                setattr(workflow, name, value)
+                raise VerbRefused(f"A query only reads; this one has changed {name!r}.")
+        self._answer(later, answer)
+
+    def cancel(self, message: v.Cancel, later: Later[Any]) -> None:
+        """``Cancel``."""
+        execution = self._open(message.id)
+        if execution.pivoted:
+            raise VerbRefused(f"Workflow {message.id!r} is past its pivot.")
+        if execution.cancelled is None and execution.ending is None:
+            self._driver.turn(execution, h.Cancelled(message.reason))
+        self._answer(later, None)
+
+    def pause(self, message: v.Pause, later: Later[Any]) -> None:
+        """``Pause``."""
+        execution = self._open(message.id)
+        if execution.paused is None:
+            self._driver.turn(execution, h.Paused(message.reason))
+        self._answer(later, None)
+
+    def resume(self, message: v.Resume, later: Later[Any]) -> None:
+        """``Resume``."""
+        execution = self._open(message.id)
+        if execution.paused is None:
+            raise VerbRefused(f"Workflow {message.id!r} is not paused: it is {execution.status}.")
+        if execution.orphan:
+            raise VerbRefused(
+                f"The code of {message.id!r} does not follow its record; it is tried again when "
+                "the mediator is started with the code mended."
+            )
+        self._driver.resume(execution)
+        self._answer(later, execution.status)
+
+    # -- incidents
+
+    def _stuck(self, id: str, path: str | None) -> tuple[Execution, list[str]]:
+        execution = self._open(id)
+        paths = list(execution.incidents) if path is None else [path]
+        if not paths or any(each not in execution.incidents for each in paths):
+            raise VerbRefused(f"Workflow {id!r} has no incident{f' at {path}' if path else ''}.")
+        return execution, paths
+
+    def retry(self, message: v.RetryStep, later: Later[Any]) -> None:
+        """``RetryStep``."""
+        execution = self._open(message.id)
+        if execution.paused is not None and execution.paused.reason == "pivot":
+            self._driver.resume(execution)
+        else:
+            execution, paths = self._stuck(message.id, message.path)
+            for path in paths:
+                command = execution.open.get(path)
+                if isinstance(command, Step) and command.encoded is None:
+                    raise VerbRefused(f"There is no message to send for {path}: resolve or skip it.")
+            for path in paths:
+                self._driver.turn(execution, h.Retried(path))
+        self._answer(later, None)
+
+    def skip(self, message: v.SkipStep, later: Later[Any]) -> None:
+        """``SkipStep``."""
+        execution, paths = self._stuck(message.id, message.path)
+        for path in paths:
+            self._driver.turn(execution, h.Skipped(path))
+        self._answer(later, None)
+
+    def resolve(self, message: v.ResolveStep, later: Later[Any]) -> None:
+        """``ResolveStep``."""
+        execution = self._open(message.id)
+        if execution.paused is not None and execution.paused.reason == "pivot":
+            paths = [""]
+        else:
+            execution, paths = self._stuck(message.id, message.path)
+        for path in paths:
+            try:
+                encoded = execution.encode(message.value, f"the answer of {path}")
+            except NotEncodable as error:
+                raise VerbRefused(str(error)) from error
+            command = execution.open.get(path)
+            undo, fault = None, None
+            if isinstance(command, Step):
+                undo, fault = make_undo(execution, command, encoded)
+            self._driver.turn(execution, h.Resolved(path, encoded, undo or h.NIL, fault))
+        self._answer(later, None)
+
+    def incidents(self, message: v.GetIncidents, later: Later[Any]) -> None:
+        """``GetIncidents``."""
+        unreadable = self._driver.unreadable.get(message.id)
+        if unreadable is not None:
+            self._answer(later, [unreadable])
+            return
+        execution = self._open(message.id)
+        found = list(execution.incidents.values())
+        paused = execution.paused
+        if paused is not None and paused.incident is not None:
+            trouble = paused.incident
+            found.append(Incident(trouble.path, trouble.what, trouble.recorded, trouble.came))
+        self._answer(later, found)
+
+    # -- histories
+
+    def fork(self, message: v.Fork, later: Later[Any]) -> None:
+        """``Fork``: a new run with the history of this one, up to before an outcome."""
+        driver = self._driver
+        row = self._row(message.id)
+        if driver.find_open(message.new_id) is not None or driver.shard.find(message.new_id):
+            raise StartConflict(f"There is a workflow {message.new_id!r} already.")
+        self._check_room()
+        turns = [h.decode_turn(data) for data in self._records(row.number)]
+        kept = turns_before(turns, message.at)
+        if kept is None:
+            raise VerbRefused(f"Workflow {message.id!r} has no outcome of a step {message.at!r}.")
+        driver.take_over(message.new_id, row, kept)
+        self._answer(later, Handle(driver.place.ref, message.new_id))
+
+    def list(self, message: v.ListWorkflows, later: Later[Any]) -> None:
+        """``ListWorkflows``."""
+        driver = self._driver
+        driver.committer.outbox.append(("", None, lambda: later.reply(self._listing(message))))
+        driver.committer.wanted()
+
+    def _listing(self, message: v.ListWorkflows) -> list[v.WorkflowInfo]:
+        rows = self._driver.shard.runs(
+            status=message.status, type=message.type, limit=message.limit
+        )
+        return [
+            v.WorkflowInfo(each.id, each.run, each.type, each.status, each.started, each.ended)
+            for each in rows
+        ]
+
+    def history(self, message: v.GetHistory, later: Later[Any]) -> None:
+        """``GetHistory``."""
+        execution = self._driver.find_open(message.id)
+        number = execution.number if execution is not None else self._row(message.id).number
+        reader = execution or Execution(self._driver.types, number, message.id, 1)
+        entries = [
+            v.HistoryEntry(
+                turn.time,
+                type(event).__name__.lower(),
+                getattr(event, "path", ""),
+                describe(reader, event),
+            )
+            for turn in map(h.decode_turn, self._records(number))
+            for event in turn.events
+        ]
+        self._answer(later, entries)
+
+
+VERBS: dict[type, Callable[[Desk, Any, Later[Any]], None]] = {
+    v.Start: Desk.start,
+    v.Result: Desk.result,
+    v.GetStatus: Desk.status,
+    v.SendSignal: Desk.signal,
+    v.Query: Desk.query,
+    v.Cancel: Desk.cancel,
+    v.Pause: Desk.pause,
+    v.Resume: Desk.resume,
+    v.RetryStep: Desk.retry,
+    v.SkipStep: Desk.skip,
+    v.ResolveStep: Desk.resolve,
+    v.GetIncidents: Desk.incidents,
+    v.Fork: Desk.fork,
+    v.ListWorkflows: Desk.list,
+    v.GetHistory: Desk.history,
+}
+
+
+def fields_of(workflow: Any) -> dict[str, Any]:
+    """The values of its fields, by name."""
+    if attrs.has(type(workflow)):
+        names = [each.name for each in attrs.fields(type(workflow))]
+    else:
+        names = list(getattr(workflow, "__dict__", ()))
+    return {name: getattr(workflow, name, None) for name in names}
+
+
+def turns_before(turns: list[h.Turn], path: str | None) -> list[h.Turn] | None:
+    """The turns before the outcome of a step; None if it has none. Ends are left out."""
+    kept: list[h.Turn] = []
+    for turn in turns:
+        trigger: Any = turn.events[0]
+        if path is not None and getattr(trigger, "path", None) == path:
+            return kept
+        if any(isinstance(each, h.Ended | h.Continued) for each in turn.events):
+            break
+        kept.append(turn)
+    return kept if path is None else None

@@ -1,0 +1,410 @@
+"""The driver of a mediator's workflows: it feeds their executions, writes down what follows, and
+does it once it is on disk."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import msgspec
+
+from mediators import history as h
+from mediators.attempts import Attempts
+from mediators.clock import Agenda
+from mediators.commands import Step
+from mediators.committer import Committer
+from mediators.desk import Desk
+from mediators.execution import Execution
+from mediators.journal.protocol import RunRow
+from mediators.outcomes import Incident, Status
+from mediators.payloads import journal_name
+from mediators.recovery import Recovery
+from mediators.replay import replay
+from mediators.telemetry import RunEnded, RunStarted, SlowTurn, WorkflowStopped
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from actors.place import Place
+    from mediators.commands import ChildRun
+    from mediators.history import Event
+    from mediators.journal.protocol import Shard
+    from mediators.payloads import Types
+
+logger = logging.getLogger("mediators")
+
+SLOW_TURN = 0.1
+"""Seconds of a workflow's own computing between two commands that are reported."""
+
+
+class Driver:
+    """All workflows of one incarnation of a mediator."""
+
+    def __init__(self, mediator: Any, place: Place, shard: Shard, types: Types) -> None:
+        system = place.scheduler.system
+        self.mediator = mediator
+        self.place = place
+        self.shard = shard
+        self.types = types
+        self.now = system.now
+        self.random = system.random
+        self.telemetry = system.telemetry
+        self.runs: dict[int, Execution] = {}
+        """The runs that are not over, by number."""
+        self.by_id: dict[str, Execution] = {}
+        self.waiters: dict[str, list[Callable[[Status, h.Raw], object]]] = {}
+        """Who waits for the end of a workflow, by its id."""
+        self.unreadable: dict[str, Incident] = {}
+        """Workflows whose records say nothing that could be taken up."""
+        self.outcomes: deque[Any] = deque()
+        self.forgetful: set[Place] = set()
+        """Components without Idempotent, as far as they were asked."""
+        self.attempts = Attempts(self)
+        self.committer = Committer(place, shard, self._serve, self._release)
+        self.agenda = Agenda(place.scheduler, self.now, self.committer.wanted)
+        self.next_number = shard.next_number
+        self.desk = Desk(self)
+        self.recovery = Recovery(self)
+
+    # -- what the attempts and the desk use
+
+    def target(self, message: type) -> Place | None:
+        """The place a message of this class goes to."""
+        place: Place | None = self.mediator._target(message)
+        return place
+
+    def accepted(self) -> str:
+        """What the components accept, in words."""
+        return ", ".join(sorted(each.__name__ for each in self.place.routes.messages)) or "nothing"
+
+    def arrived(self, outcome: Any) -> None:
+        """An attempt has its outcome: it is taken up in the mediator's lane."""
+        self.outcomes.append(outcome)
+        self.committer.wanted()
+
+    def later(self, seconds: float, entry: Any) -> None:
+        """Have something done in so many seconds."""
+        self.agenda.enter(self.now() + seconds, entry)
+
+    def out(self, what: str, execution: Any, item: Any) -> None:
+        """Have something done once everything up to here is on disk."""
+        self.committer.outbox.append((what, execution, item))
+        self.committer.wanted()
+
+    def call_out(self, call: Callable[[], object]) -> None:
+        """Have a function called once everything up to here is on disk."""
+        self.out("call", None, call)
+
+    def uncommitted(self, number: int) -> list[bytes]:
+        """The records of a run that are in the batch being filled."""
+        return [data for each, _, data in self.committer.batch.records if each == number]
+
+    # -- turns
+
+    def turn(self, execution: Execution, event: Event) -> None:
+        """Feed one event and note down what follows."""
+        if execution.over is not None:
+            return
+        began = time.perf_counter()
+        now = self.now()
+        events = execution.perform(now, event)
+        committer = self.committer
+        committer.batch.records.append(
+            (execution.number, execution.seq, h.encode_turn(now, events))
+        )
+        execution.seq += 1
+        committer.wanted()
+        seconds = time.perf_counter() - began
+        if seconds > SLOW_TURN:
+            self._slow(execution, seconds)
+        for action in execution.actions:
+            self._act(execution, *action)
+        if len(events) > 1 and type(events[1]) is h.Paused or type(events[0]) is h.Paused:
+            self._paused(execution, events)
+        if execution.listed != (status := listing(execution)) and execution.over is None:
+            execution.listed = status
+            committer.batch.statuses.append((status, None, execution.number))
+
+    def _act(self, execution: Execution, what: str, item: Any) -> None:
+        """Some of what follows belongs into the same batch; the rest waits until it is on disk."""
+        if what == "child":
+            self._start_child(execution, item)
+        elif what == "cancel_child":
+            self.cancel_child(item)
+        elif what == "ended":
+            self._ended(execution, item)
+        elif what == "continued":
+            self._continued(execution, item)
+        else:
+            self.committer.outbox.append((what, execution, item))
+
+    def _paused(self, execution: Execution, events: Sequence[Any]) -> None:
+        paused = next(each for each in events if type(each) is h.Paused)
+        if paused.incident is not None:
+            logger.error("Workflow %r is paused: %s", execution.id, paused.incident.what)
+            self._stopped(execution, paused.reason, paused.incident)
+            self.out("rebuild", execution, None)
+
+    def _stopped(self, execution: Execution, reason: str, trouble: h.Trouble) -> None:
+        if WorkflowStopped in self.telemetry.active:
+            incident = Incident(trouble.path, trouble.what, trouble.recorded, trouble.came)
+            self.telemetry.emit(
+                WorkflowStopped(self.place.ref, execution.id, execution.run, reason, incident)
+            )
+
+    def _slow(self, execution: Execution, seconds: float) -> None:
+        logger.warning(
+            "Workflow %r computed for %.3f s without a command; everything else of its mediator "
+            "waited. Have an effect do that.",
+            execution.id,
+            seconds,
+        )
+        if SlowTurn in self.telemetry.active:
+            self.telemetry.emit(SlowTurn(self.place.ref, execution.id, execution.run, seconds))
+
+    # -- the lane
+
+    def _serve(self) -> None:
+        """Take up what has arrived and what is due."""
+        outcomes = self.outcomes
+        came = self.attempts.came
+        while outcomes:
+            came(outcomes.popleft())
+        for entry in self.agenda.due():
+            self._due(*entry)
+        self.recovery.advance()
+
+    def _due(self, what: str, execution: Execution, item: Any, reason: str = "") -> None:
+        if execution.over is not None:
+            return
+        if what == "wake":
+            if execution.open.get(item.path) is item:
+                self.turn(execution, h.Fired(item.path))
+        elif what == "retry":
+            self.attempts.again(execution, item, reason)
+        elif what == "again":
+            self.attempts.send(execution, item)
+        elif what == "settle":
+            self.attempts.settle(execution, item)
+        elif what == "expire":
+            if execution.inbox is not None and item in execution.inbox.unread:
+                self.turn(execution, h.Expired(item.id))
+                reason = f"a signal to workflow {execution.id!r} that was not read in time"
+                self.place.scheduler.dead_letter(self.place, item, reason)
+        elif what == "deadline":
+            self.turn(execution, h.Fired(""))
+
+    def _release(self, outbox: list[Any]) -> None:
+        """What was waiting for the commit."""
+        attempts = self.attempts
+        for what, execution, item in outbox:
+            if what == "send":
+                attempts.send(execution, item)
+            elif what == "reply":
+                execution.reply(item)
+            elif what == "fail":
+                if execution.slot is not None:
+                    execution.slot.fail(item)
+            elif what == "wake":
+                self.agenda.enter(item.until, ("wake", execution, item))
+            elif what == "settle":
+                attempts.settle(execution, item)
+            elif what == "expire":
+                self.agenda.enter(item.expires, ("expire", execution, item))
+            elif what == "deadline":
+                self.agenda.enter(execution.deadline, ("deadline", execution, None))
+            elif what == "rebuild":
+                self.rebuild(execution)
+            elif what == "join":
+                self.recovery.join(execution, item)
+            else:
+                item()
+
+    # -- beginnings
+
+    def started(self, workflow: Any, encoded: h.Raw, id: str, **more: Any) -> h.Started:
+        """The first event of a run."""
+        if more.get("timeout") is None:
+            more["timeout"] = type(workflow).timeout
+        return h.Started(id, 1, encoded, self.random.getrandbits(63), **more)
+
+    def draw_id(self) -> str:
+        """An id for a workflow that has none of its own."""
+        return str(UUID(int=self.random.getrandbits(128), version=4))
+
+    def begin(self, event: h.Started, type_name: str) -> Execution:
+        """A new run: its row, its first turn."""
+        number = self.next_number
+        self.next_number += 1
+        execution = Execution(self.types, number, event.id, event.run)
+        execution.listed = str(Status.RUNNING)
+        execution.digest = hash(bytes(event.workflow))
+        self.runs[number] = execution
+        self.by_id[event.id] = execution
+        parent = event.parent[0] if event.parent is not None else None
+        self.committer.batch.runs.append(
+            RunRow(number, event.id, event.run, type_name, "running", self.now(), None, parent)
+        )
+        if RunStarted in self.telemetry.active:
+            self.telemetry.emit(RunStarted(self.place.ref, event.id, event.run, type_name))
+        self.turn(execution, event)
+        return execution
+
+    def _start_child(self, parent: Execution, command: ChildRun) -> None:
+        """A child begins in the batch of the command that wants it; one of its id is joined."""
+        cls = type(command.workflow)
+        known = cls in self.mediator.workflows
+        if not known or self.find_open(command.id) or self.shard.find(command.id):
+            self.call_out(lambda: self.desk.join_child(parent, command))
+            return
+        assert command.encoded is not None
+        where = (parent.number, command.path)
+        event = self.started(
+            command.workflow, command.encoded, command.id, parent=where, detached=command.detached
+        )
+        self.begin(event, journal_name(cls))
+
+    def cancel_child(self, command: ChildRun) -> None:
+        """A parent is being cancelled: its children first."""
+        child = self.find_open(command.id)
+        if child is not None and child.cancelled is None and not child.pivoted:
+            self.turn(child, h.Cancelled("its parent was cancelled"))
+
+    def take_over(self, id: str, row: RunRow, turns: Sequence[h.Turn]) -> None:
+        """A run of another id with a history that is there already."""
+        first = turns[0].events[0]
+        assert isinstance(first, h.Started)
+        started = msgspec.structs.replace(first, id=id, run=1, parent=None, detached=False)
+        number = self.next_number
+        self.next_number += 1
+        batch = self.committer.batch
+        own = RunRow(number, id, 1, row.type, "running", self.now())
+        batch.runs.append(own)
+        records = [
+            h.encode_turn(turn.time, [started, *turn.events[1:]] if turn is turns[0] else turn.events)
+            for turn in turns
+        ]
+        batch.records += [(number, seq, data) for seq, data in enumerate(records)]
+        self.committer.wanted()
+        self.recovery.take_up(own, records)
+
+    # -- endings
+
+    def _ended(self, execution: Execution, value: h.Raw) -> None:
+        """A run is over: in the same batch its parent hears of it."""
+        status = execution.over
+        assert status is not None
+        self.committer.batch.statuses.append((str(status), self.now(), execution.number))
+        self.forget(execution)
+        if RunEnded in self.telemetry.active:
+            self.telemetry.emit(RunEnded(self.place.ref, execution.id, execution.run, status))
+        if execution.parent is not None:
+            ended = execution.produced[-1]
+            assert isinstance(ended, h.Ended)
+            self._child_ended(execution.parent, status, value, ended.undos)
+        for waiter in self.waiters.pop(execution.id, ()):
+            waiter(status, value)
+
+    def _child_ended(
+        self, parent: tuple[int, str], status: Status, value: h.Raw, undos: Any
+    ) -> None:
+        number, path = parent
+        execution = self.runs.get(number) or self.recovery.fetch(number)
+        if execution is not None:
+            self.turn(execution, h.ChildEnded(path, str(status), value, undos))
+
+    def _continued(self, execution: Execution, carried: h.Carried) -> None:
+        """The next run begins in the batch in which this one ends."""
+        continued = execution.produced[-1]
+        assert isinstance(continued, h.Continued)
+        batch = self.committer.batch
+        batch.statuses.append(("continued", self.now(), execution.number))
+        self.forget(execution)
+        workflow = self.types.decode(continued.workflow)
+        event = h.Started(
+            execution.id,
+            execution.run + 1,
+            continued.workflow,
+            self.random.getrandbits(63),
+            type(workflow).timeout,
+            execution.parent,
+            execution.detached,
+            carried,
+        )
+        self.begin(event, journal_name(type(workflow)))
+
+    def forget(self, execution: Execution) -> None:
+        """It is over."""
+        del self.runs[execution.number]
+        if self.by_id.get(execution.id) is execution:
+            del self.by_id[execution.id]
+        for command in execution.salvage.values():
+            command.drop()
+
+    # -- paused, and taken up again
+
+    def find_open(self, id: str) -> Execution | None:
+        """The run of this id that is not over, recovered now if it was not yet."""
+        return self.by_id.get(id) or self.recovery.look_for(id)
+
+    def resume(self, execution: Execution) -> None:
+        """Deliver what was kept, one event after another, until the next mistake."""
+        self.turn(execution, h.Resumed())
+        while execution.queue and execution.paused is None and execution.over is None:
+            self.turn(execution, h.Delivered())
+
+    def rebuild(self, execution: Execution) -> None:
+        """Bring a run back to its last good turn, from its record."""
+        if execution.over is not None or execution.paused is None:
+            return
+        calls = execution.salvage
+        records = [each.data for each in self.shard.history(execution.number)]
+        records += self.uncommitted(execution.number)
+        execution.reset()
+        execution.seq = 0
+        incident = replay(execution, records)
+        if incident is not None:
+            logger.error("Workflow %r cannot be rebuilt: %s", execution.id, incident)
+        execution.actions = []
+        execution.produced = []
+        for path, call in calls.items():
+            command = execution.open.get(path)
+            if isinstance(command, Step):
+                command.call, command.sent = call, True
+        self.arm(execution)
+
+    def arm(self, execution: Execution) -> None:
+        """Enter the moments that a rebuilt run waits for."""
+        for command in execution.open.values():
+            if command.wakes and command.until is not None:  # type: ignore[attr-defined]
+                self.agenda.enter(command.until, ("wake", execution, command))  # type: ignore[attr-defined]
+        if execution.inbox is not None:
+            for signal in execution.inbox.unread:
+                if signal.expires is not None:
+                    self.agenda.enter(signal.expires, ("expire", execution, signal))
+        if execution.deadline is not None:
+            self.agenda.enter(execution.deadline, ("deadline", execution, None))
+
+    # -- the end of the driver
+
+    def close(self) -> None:
+        """Drop everything that is not on disk; nothing goes out any more."""
+        self.committer.closed = True
+        self.agenda.close()
+        self.recovery.close()
+        for execution in self.runs.values():
+            for command in execution.open.values():
+                if isinstance(command, Step) and command.call is not None:
+                    command.call.drop()
+            execution.drop()
+        self.shard.release()
+
+
+def listing(execution: Execution) -> str:
+    """The status in listings: what can be told of a run without looking at its commands."""
+    status = execution.status
+    return "running" if status is Status.WAITING else str(status)
+

@@ -1,0 +1,710 @@
+"""One run of one workflow: its code, fed with events, gives commands. Live and on replay alike.
+
+Nothing here sends, waits or writes. An event is applied; what follows from it is in ``produced``,
+for the journal, and in ``actions``, for the driver to do once that is on disk. On replay the events
+come from the journal, and what follows is compared with what was recorded. So what stands in
+``open`` at the end of a replay is what the workflow waits for.
+"""
+
+from __future__ import annotations
+
+import inspect
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Raw
+
+from mediators.commands import WAIT, ChildRun, Command, Fork, Receive, Step
+from mediators.events import deliver
+from mediators.guard import NoTask
+from mediators.history import (
+    Cancelled,
+    Carried,
+    Delivered,
+    Ended,
+    Event,
+    Patched,
+    Paused,
+    Pivoted,
+    Started,
+    Trouble,
+)
+from mediators.outcomes import (
+    ENDINGS,
+    Bug,
+    Incident,
+    Status,
+    StepFailed,
+    WorkflowCancelled,
+    WorkflowEnded,
+)
+from mediators.payloads import NotEncodable
+from mediators.rollback import Rollback, Undo
+from mediators.signals import Inbox, Signal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mediators.payloads import Types
+
+UNCOUNTED = -(2**30)
+"""Commands are counted no more: a branch that was cut off may have left some it had made."""
+STUBBORN = 100
+"""Commands a cancelled coroutine may try before that is called a mistake."""
+
+
+class Branch:
+    """One line of execution: that of ``run``, or one of a fork."""
+
+    __slots__ = ("coroutine", "count", "fork", "index", "prefix", "waiting")
+
+    def __init__(self, coroutine: Any, prefix: str, fork: Fork | None, index: int) -> None:
+        self.coroutine = coroutine
+        self.prefix = prefix
+        self.fork = fork
+        self.index = index
+        self.count = 0
+        """Commands so far; the last part of their paths."""
+        self.waiting: Command | None = None
+
+
+class Raised:
+    """The outcome of a command that is to be raised."""
+
+    __slots__ = ("error",)
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+
+class Execution:
+    """The state of one run; a flat record, since there may be a million of them."""
+
+    __slots__ = (
+        "__weakref__",
+        "actions",
+        "cancelled",
+        "children",
+        "deadline",
+        "detached",
+        "digest",
+        "ending",
+        "expected",
+        "id",
+        "inbox",
+        "incidents",
+        "listed",
+        "main",
+        "number",
+        "open",
+        "orphan",
+        "over",
+        "parent",
+        "patches",
+        "paused",
+        "pivoted",
+        "produced",
+        "queue",
+        "receives",
+        "rollbacks",
+        "run",
+        "salvage",
+        "seed",
+        "seq",
+        "source",
+        "time",
+        "types",
+        "unawaited",
+        "undos",
+        "unsettled",
+        "workflow",
+    )
+
+    def __init__(self, types: Types, number: int, id: str, run: int) -> None:
+        self.types = types
+        self.number = number
+        self.id = id
+        self.run = run
+        self.seq = 0
+        """Records written so far."""
+        self.listed = ""
+        """Its status in listings."""
+        self.digest = 0
+        """Of the message that started it, in this process."""
+        self.salvage: dict[str, Any] = {}
+        """Attempts that are under way while it is rebuilt, by path."""
+        self.reset()
+
+    def reset(self) -> None:
+        """As if nothing had come yet."""
+        self.workflow: Any = None
+        self.main: Branch | None = None
+        self.open: dict[str, Command] = {}
+        """What the run waits for, by path, in the order of the commands."""
+        self.receives: list[Receive] = []
+        self.undos: list[Undo] = []
+        self.unsettled: dict[str, Step] = {}
+        """Steps that ended in StepFailed: what they did is not known."""
+        self.inbox: Inbox | None = None
+        self.incidents: dict[str, Incident] = {}
+        self.rollbacks: list[Rollback] = []
+        self.children = 0
+        self.time = 0.0
+        self.produced: list[Event] = []
+        self.actions: list[tuple[str, Any]] = []
+        self.expected: list[Any] | None = None
+        """On replay: what followed when this turn was recorded."""
+        self.patches: dict[str, bool] = {}
+        self.seed = 0
+        self.source: Random | None = None
+        self.paused: Paused | None = None
+        self.queue: list[Event] | None = None
+        """Events kept while paused."""
+        self.cancelled: str | None = None
+        self.pivoted = False
+        self.ending: tuple[Status, BaseException] | None = None
+        """How it is going to end, while what it has done is being undone."""
+        self.over: Status | None = None
+        self.unawaited = 0
+        """Commands made and not awaited yet."""
+        self.parent: tuple[int, str] | None = None
+        self.detached = False
+        self.deadline: float | None = None
+        self.orphan = False
+        """There is no code any more, only its record."""
+
+    # -- what others ask
+
+    @property
+    def status(self) -> Status:
+        """Where it stands."""
+        if self.over is not None:
+            return self.over
+        if self.incidents or (self.paused is not None and self.paused.reason == "pivot"):
+            return Status.INCIDENT
+        if self.ending is not None:
+            return Status.COMPENSATING
+        if self.paused is not None:
+            return Status.PAUSED
+        if any(command.sends for command in self.open.values()):
+            return Status.RUNNING
+        return Status.WAITING if self.open else Status.RUNNING
+
+    def key(self, path: str) -> str:
+        """The idempotency key of a step, the same on every attempt and under every owner."""
+        return f"{self.id}/{self.run}/{path}"
+
+    def encode(self, value: Any, what: str) -> Raw:
+        """A payload for the journal. Raises NotEncodable."""
+        return Raw(self.types.encode(value, what))
+
+    def guarded(self, call: Callable[[], Any]) -> Any:
+        """Call a function of the user's. What it raises is a mistake."""
+        try:
+            with NoTask():
+                return call()
+        except Exception as error:
+            raise Bug(mistake(error)) from error
+
+    # -- what the code reads from the record
+
+    def chance(self) -> Random:
+        """The seeded source of this run."""
+        if self.source is None:
+            self.source = Random(self.seed)
+        return self.source
+
+    def patched(self, name: str) -> bool:
+        """See :meth:`mediators.Workflow.patched`."""
+        known = self.patches.get(name)
+        if known is None:
+            mark = Patched(name)
+            known = self.patches[name] = self.expected is None or mark in self.expected
+            if known:
+                self.produce(mark)
+        return known
+
+    def pivot(self) -> None:
+        """See :meth:`mediators.Workflow.pivot`."""
+        if self.main is None or any(type(each) is Fork for each in self.open.values()):
+            raise Bug(Incident("", "pivot() stands in a branch of gather or race"))
+        self.undos.clear()
+        self.unsettled.clear()
+        self.pivoted = True
+        self.produce(Pivoted())
+
+    # -- what follows
+
+    def produce(self, event: Event) -> None:
+        """Something for the journal."""
+        self.produced.append(event)
+
+    def act(self, what: str, command: Any) -> None:
+        """Something for the driver."""
+        self.actions.append((what, command))
+
+    # -- one turn
+
+    def perform(self, time: float, event: Event) -> list[Event]:
+        """A live turn: apply an event; returns what is to be recorded. A mistake of the code does
+        not leave: it pauses the run, which must then be rebuilt from its record."""
+        self.time = time
+        self.produced = []
+        self.actions = []
+        try:
+            self.apply(event)
+        except Bug as bug:
+            self.produced = []
+            self.actions = []
+            return self.stop_at(event, bug)
+        return [event, *self.produced]
+
+    def stop_at(self, event: Event, bug: Bug) -> list[Event]:
+        """The code cannot take this event: keep it."""
+        incident = bug.incident
+        trouble = Trouble(incident.path, incident.what, incident.recorded, incident.came)
+        paused = Paused("pivot" if self.pivoted and is_ending(bug) else "mistake", trouble)
+        self.salvage = {
+            path: each.call
+            for path, each in self.open.items()
+            if isinstance(each, Step) and each.call is not None
+        }
+        self.drop()
+        self.queue = []
+        self.paused = paused
+        if type(event) is Delivered:
+            return [paused]
+        return [event, paused]
+
+    def apply(self, event: Event) -> None:
+        """Feed one event. Raises Bug."""
+        deliver(self, event)
+
+    def prepare(self, event: Started) -> None:
+        """Take what the first event says, and make the workflow."""
+        self.seed = event.seed
+        self.parent = event.parent
+        self.detached = event.detached
+        if event.timeout is not None:
+            self.deadline = self.time + event.timeout
+            self.act("deadline", None)
+        if event.carried is not None:
+            self.take_over(event.carried)
+        if not self.orphan:
+            self.digest = hash(bytes(event.workflow))
+            self.workflow = self.types.decode(event.workflow)
+
+    def begin(self, event: Started) -> None:
+        """The first event."""
+        if self.workflow is None:
+            self.prepare(event)
+        if self.orphan:
+            return
+        self.workflow._execution = self
+        self.main = Branch(self.workflow.run(), "", None, 0)
+        self.advance(self.main, None)
+
+    def take_over(self, carried: Carried) -> None:
+        """What the run before has left."""
+        self.pivoted = carried.pivoted
+        self.undos = [Undo(path, message) for path, message in carried.undos]
+        if carried.signals or carried.seen:
+            self.inbox = Inbox()
+            self.inbox.unread = [Signal(*each) for each in carried.signals]
+            for id in carried.seen:
+                self.inbox.remember(id)
+            for signal in self.inbox.unread:
+                if signal.expires is not None:
+                    self.act("expire", signal)
+
+    def leave(self) -> Carried:
+        """What this run leaves to the next one."""
+        inbox = self.inbox or Inbox()
+        return Carried(
+            [(each.id, each.event, each.expires) for each in inbox.unread],
+            list(inbox.seen),
+            [(f"{self.run}/{each.path}", each.message) for each in self.undos if each.message],
+            self.pivoted,
+        )
+
+    # -- the code
+
+    def advance(
+        self, branch: Branch, value: Any, error: BaseException | None = None
+    ) -> None:
+        """Let a branch go on with the outcome of what it waited for, up to its next command whose
+        outcome is to come, or to its end."""
+        branch.waiting = None
+        coroutine = branch.coroutine
+        tries = 0
+        while True:
+            try:
+                with NoTask():
+                    command = coroutine.send(value) if error is None else coroutine.throw(error)
+            except StopIteration as stop:
+                self.ended(branch, stop.value, None)
+                return
+            except (KeyboardInterrupt, SystemExit):
+                raise
+            except BaseException as failure:
+                self.ended(branch, None, failure)
+                return
+            value = error = None
+            if not isinstance(command, Command):
+                raise Bug(foreign(coroutine, command))
+            if self.cancelled is not None and self.ending is None:
+                tries += 1
+                if tries > STUBBORN:
+                    raise Bug(Incident("", "run() goes on though it was cancelled."))
+                self.unawaited -= 1
+                error = WorkflowCancelled()
+                continue
+            try:
+                value = self.issue(branch, command)
+            except NotEncodable as failure:
+                self.open.pop(command.path, None)
+                error = failure
+                continue
+            if value is WAIT:
+                return
+            if type(value) is Raised:
+                value, error = None, value.error
+
+    def issue(self, branch: Branch, command: Command) -> Any:
+        """The code awaits a command: name it and begin it."""
+        if command.path:
+            raise Bug(Incident(command.path, "This command is awaited a second time."))
+        branch.count += 1
+        command.path = path = f"{branch.prefix}{command.label}.{branch.count}"
+        command.branch = branch
+        branch.waiting = command
+        self.unawaited -= 1
+        self.open[path] = command
+        return command.begin(self)
+
+    def resume(self, command: Command, value: Any, error: BaseException | None = None) -> None:
+        """A command has its outcome."""
+        branch, command.branch = command.branch, None
+        assert branch is not None
+        self.advance(branch, value, error)
+
+    def ended(self, branch: Branch, value: Any, error: BaseException | None) -> None:
+        """A branch has come to its end."""
+        if error is not None and not isinstance(error, ENDINGS):
+            if not isinstance(error, WorkflowCancelled) or self.cancelled is None:
+                raise Bug(mistake(error)) from error
+        fork = branch.fork
+        if fork is not None:
+            if error is not None:
+                error = error.with_traceback(None)
+            self.branch_ended(fork, branch, value, error)
+        elif self.cancelled is not None:
+            reason = self.cancelled
+            self.finish(Status.CANCELLED, WorkflowEnded(self.id, Status.CANCELLED, reason))
+        elif error is None:
+            if self.unawaited > 0:
+                raise Bug(Incident("", f"{self.unawaited} command(s) were made and never awaited."))
+            self.close(Status.DONE, self.encode_result(value))
+        elif self.pivoted:
+            text = f"What would fail the workflow came after its pivot: {error!r}"
+            raise Bug(Incident("", text)) from error
+        else:
+            self.finish(Status.FAILED, error)
+
+    def encode_result(self, value: Any) -> Raw:
+        """The result of ``run``. Raises Bug."""
+        try:
+            return self.encode(value, f"the result of {type(self.workflow).__name__}.run()")
+        except NotEncodable as error:
+            raise Bug(Incident("", str(error))) from error
+
+    # -- branches
+
+    def fork(self, fork: Fork) -> Any:
+        """Begin the branches; returns the outcome if there is one already."""
+        for index, awaitable in enumerate(fork.branches):
+            if isinstance(awaitable, Command) and awaitable.path:
+                raise Bug(Incident(awaitable.path, "This command is awaited a second time."))
+            if isinstance(awaitable, Command):
+                self.unawaited -= 1
+                fork.branches[index] = just(awaitable)
+        limit = fork.limit or len(fork.branches)
+        fork.starting = True
+        for index in range(min(limit, len(fork.branches))):
+            if fork.outcome is None and fork.rollback is None:
+                self.begin_branch(fork, index)
+        fork.starting = False
+        if not fork.branches:
+            fork.outcome = ((), None)
+        if fork.outcome is None:
+            return WAIT
+        value, error = fork.outcome
+        del self.open[fork.path]
+        return value if error is None else Raised(error)
+
+    def begin_branch(self, fork: Fork, index: int) -> None:
+        """Let one branch run."""
+        coroutine = fork.branches[index]
+        if coroutine.cr_code is just.__code__:
+            self.unawaited += 1
+        branch = Branch(coroutine, f"{fork.prefix}{index + 1}/", fork, index)
+        fork.branches[index] = branch
+        fork.begun = index + 1
+        self.advance(branch, None)
+
+    def branch_ended(
+        self, fork: Fork, branch: Branch, value: Any, error: BaseException | None
+    ) -> None:
+        """A branch of a fork has come to its end."""
+        fork.results[branch.index] = value
+        fork.branches[branch.index] = None
+        fork.ended += 1
+        if fork.verb_ == "gather" and error is None:
+            if fork.ended == len(fork.branches):
+                self.fork_ended(fork, tuple(fork.results), None)
+            elif not fork.starting and fork.begun < len(fork.branches):
+                self.begin_branch(fork, fork.begun)
+            elif fork.starting and fork.limit is not None and fork.begun < len(fork.branches):
+                self.begin_branch(fork, fork.begun)
+            return
+        spared = f"{fork.prefix}{branch.index + 1}/" if error is None else None
+        prefixes = tuple(
+            prefix
+            for index in range(fork.begun)
+            if (prefix := f"{fork.prefix}{index + 1}/") != spared
+        )
+        rollback = Rollback(prefixes, lambda: self.fork_ended(fork, value, error))
+        self.rollbacks.append(rollback)
+        fork.rollback = rollback
+        self.cut_branches(fork, rollback)
+        self.collect_unsettled(rollback)
+        rollback.advance(self)
+
+    def fork_ended(self, fork: Fork, value: Any, error: BaseException | None) -> None:
+        """All of a fork is settled: its branch goes on."""
+        if fork.starting:
+            fork.outcome = (value, error)
+            return
+        del self.open[fork.path]
+        self.resume(fork, value, error)
+
+    def cut_branches(self, fork: Fork, rollback: Rollback) -> None:
+        """The branches of a fork get no further commands."""
+        for index, branch in enumerate(fork.branches):
+            if isinstance(branch, Branch):
+                waiting, branch.waiting = branch.waiting, None
+                self.cut_code(branch.coroutine)
+                if waiting is not None:
+                    waiting.branch = None
+                    self.cut(waiting, rollback)
+            elif branch is not None:
+                branch.close()
+            fork.branches[index] = None
+
+    def cut(self, command: Command, rollback: Rollback) -> None:
+        """Nobody waits for a command any more: what it sent has to settle."""
+        if isinstance(command, Fork):
+            del self.open[command.path]
+            if command.rollback is not None:
+                rollback.inner += 1
+                command.rollback.then = lambda: rollback.inner_done(self)
+            else:
+                self.cut_branches(command, rollback)
+        elif isinstance(command, Step) or (isinstance(command, ChildRun) and not command.detached):
+            self.settle(command, rollback)
+        else:
+            if isinstance(command, Receive):
+                self.receives.remove(command)
+            if isinstance(command, ChildRun):
+                self.children -= 1
+            del self.open[command.path]
+
+    def settle(self, command: Command, rollback: Rollback) -> None:
+        """A rollback waits until it is certain what a command has done."""
+        command.branch = None
+        self.open[command.path] = command
+        self.incidents.pop(command.path, None)
+        rollback.waiting.add(command.path)
+        self.act("cancel_child" if isinstance(command, ChildRun) else "settle", command)
+
+    def collect_unsettled(self, rollback: Rollback) -> None:
+        """What ended in StepFailed settles, too."""
+        for path in [path for path in self.unsettled if path.startswith(rollback.prefixes)]:
+            self.settle(self.unsettled.pop(path), rollback)
+
+    def cut_code(self, coroutine: Any) -> None:
+        """Run the ``finally`` of a branch that was cut off; commands in there are refused."""
+        self.unawaited = UNCOUNTED
+        if coroutine is None or inspect.getcoroutinestate(coroutine) == inspect.CORO_CREATED:
+            if coroutine is not None:
+                coroutine.close()
+            return
+        for _ in range(STUBBORN):
+            try:
+                with NoTask():
+                    coroutine.throw(WorkflowCancelled())
+            except (StopIteration, WorkflowCancelled, *ENDINGS):
+                return
+            except Exception as error:
+                raise Bug(mistake(error)) from error
+        raise Bug(Incident("", "A branch that was cut off goes on with commands."))
+
+    def drop(self) -> None:
+        """The code is given up without an end of its own: nothing of it may go out."""
+        coroutines = [self.main.coroutine] if self.main is not None else []
+        for command in self.open.values():
+            if isinstance(command, Fork):
+                coroutines += [
+                    each.coroutine if isinstance(each, Branch) else each
+                    for each in command.branches
+                    if each is not None
+                ]
+        self.main = None
+        self.open, self.receives, self.rollbacks = {}, [], []
+        for coroutine in coroutines:
+            close(coroutine)
+
+    # -- the end
+
+    def cancel(self, reason: str) -> None:
+        """Somebody asked for the end, or the time of the run is up."""
+        if self.cancelled is not None or self.ending is not None:
+            return
+        self.cancelled = reason
+        if self.orphan:
+            self.finish(Status.CANCELLED, WorkflowEnded(self.id, Status.CANCELLED, reason))
+            return
+        main = self.main
+        assert main is not None
+        rollback = Rollback(("",), self.rolled_back)
+        self.rollbacks.append(rollback)
+        waiting, main.waiting = main.waiting, None
+        if waiting is not None:
+            waiting.branch = None
+            self.cut(waiting, rollback)
+        self.advance(main, None, WorkflowCancelled())
+
+    def cancel_paused(self, reason: str) -> None:
+        """Cancel without any code: what is recorded suffices."""
+        queue = self.queue or []
+        open = dict(self.open)
+        self.drop()
+        self.open = {path: each for path, each in open.items() if isinstance(each, Step | ChildRun)}
+        for command in self.open.values():
+            command.branch = None
+        self.queue = self.paused = None
+        self.orphan = True
+        for event in queue:
+            if not isinstance(event, Cancelled | Started):
+                self.apply(event)
+        self.cancel(reason)
+
+    def finish(self, status: Status, error: BaseException) -> None:
+        """The workflow has failed or was cancelled: take back what it has done."""
+        self.main = None
+        self.ending = (status, error)
+        rollback = next((each for each in self.rollbacks if each.prefixes == ("",)), None)
+        if rollback is None:
+            rollback = Rollback(("",), self.rolled_back)
+            self.rollbacks.append(rollback)
+        for path, command in list(self.open.items()):
+            # Of an orphan; else nothing is left that is not settling already.
+            if not any(each.knows(path) for each in self.rollbacks):
+                self.settle(command, rollback)
+        self.collect_unsettled(rollback)
+        rollback.advance(self)
+
+    def rolled_back(self) -> None:
+        """Everything is undone."""
+        assert self.ending is not None
+        status, error = self.ending
+        self.close(status, Raw(self.types.encode_refusal(error)))
+
+    def close(self, status: Status, value: Raw) -> None:
+        """That was it."""
+        undos = []
+        if status is Status.DONE and self.parent is not None and not self.detached:
+            undos = [(each.path, each.message) for each in self.undos if each.message is not None]
+        self.produce(Ended(str(status), value, undos))
+        self.end_of_run(status)
+        self.act("ended", value)
+
+    def end_of_run(self, status: Status) -> None:
+        """Let go of everything."""
+        self.over = status
+        if self.workflow is not None:
+            self.workflow._execution = None
+        self.main = None
+        self.open, self.receives, self.undos, self.unsettled = {}, [], [], {}
+        self.ending = None
+
+    def continued(self) -> None:
+        """The next run takes over."""
+        carried = self.leave()
+        self.drop()
+        self.end_of_run(Status.DONE)
+        self.act("continued", carried)
+
+
+async def just(command: Any) -> Any:
+    """A branch of one command."""
+    return await command
+
+
+def close(coroutine: Any) -> None:
+    """Drop a coroutine: commands that its ``finally`` gives go nowhere."""
+    for _ in range(STUBBORN):
+        try:
+            with NoTask():
+                coroutine.close()
+        except RuntimeError as error:
+            if "ignored GeneratorExit" not in str(error):
+                return
+        except BaseException:
+            return
+        else:
+            return
+
+
+def is_ending(bug: Bug) -> bool:
+    """Whether it is an orderly ending that came after the pivot."""
+    return isinstance(bug.__cause__, ENDINGS)
+
+
+def failure_of(event: Any) -> StepFailed:
+    """What a Failed event raises."""
+    return StepFailed(event.path, event.attempts, event.type, event.text)
+
+
+def mistake(error: BaseException) -> Incident:
+    """What is wrong with the code, and where."""
+    place = ""
+    trace = error.__traceback__
+    while trace is not None:
+        name = trace.tb_frame.f_code.co_filename
+        if "/mediators/" not in name and "/trio/" not in name:
+            place = f" ({name}:{trace.tb_lineno}, in {trace.tb_frame.f_code.co_name})"
+        trace = trace.tb_next
+    text = f"{type(error).__name__}: {error}{place}"
+    if isinstance(error, RuntimeError) and "async context" in str(error):
+        text += HINT
+    return Incident("", text)
+
+
+def foreign(coroutine: Any, yielded: object) -> Incident:
+    """The code awaits something that is no command."""
+    frame = coroutine
+    while getattr(frame, "cr_await", None) is not None and hasattr(frame.cr_await, "cr_frame"):
+        frame = frame.cr_await
+    place = ""
+    if getattr(frame, "cr_frame", None) is not None:
+        code = frame.cr_code
+        place = f" ({code.co_filename}:{frame.cr_frame.f_lineno}, in {code.co_name})"
+    close(coroutine)
+    return Incident("", f"run() awaits what is no command of a workflow: {yielded!r}{place}.{HINT}")
+
+
+HINT = (
+    " A workflow awaits only its own commands: self.sleep() for trio.sleep(), self.gather() for a "
+    "nursery, timeout= and self.race() for cancel scopes, self.effect() for anything else."
+)

@@ -1,0 +1,94 @@
+"""How the driver of a mediator's workflows begins and ends with the mediator's incarnation."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from actors import is_orderly
+from mediators.driver import Driver
+from mediators.journal.protocol import Journal, journal_of
+from mediators.outcomes import NoSuchWorkflow, StepFailed, WorkflowEnded
+from mediators.payloads import ANSWERS, Types
+from mediators.workflow import Workflow
+from supervisors.specs import class_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from actors import Exit
+    from actors.runtime.stages import Steps
+    from mediators.mediator import Mediator
+
+SHARD = 0
+"""The shard of a mediator that has a journal of its own."""
+
+
+def open_driver(mediator: Mediator) -> Driver:
+    """Take the journal over and begin to take up what it has open. Raises TypeError for workflows
+    and types that are none, JournalError if the journal cannot be had."""
+    for each in mediator.workflows:
+        if not isinstance(each, type) or not issubclass(each, Workflow):
+            raise TypeError(
+                f"{type(mediator).__qualname__}.workflows is a list of Workflow classes. "
+                f"Got: {each!r}"
+            )
+    types = types_of(mediator)
+    kept = mediator._kept
+    journal: Journal | None = kept.get("journal")
+    if journal is None:
+        journal = kept["journal"] = journal_of(mediator.journal)
+    driver = Driver(mediator, mediator._home, journal.acquire(SHARD), types)
+    driver.committer.wanted()
+    return driver
+
+
+def types_of(mediator: Mediator) -> Types:
+    """The types whose names mean something in the journal: those of workflows and their results,
+    of what components handle and answer, and what the mediator adds."""
+    types = Types(answers=(*ANSWERS, StepFailed, WorkflowEnded))
+    for each in (*mediator.workflows, *mediator.types):
+        types.add(each)
+    for message in _messages(mediator):
+        types.offer(message)
+    return types
+
+
+def _messages(mediator: Mediator) -> Iterator[Any]:
+    """Every class of messages that a step may have."""
+    yield from mediator._component_messages()
+    for spec in mediator._tree.plan.components:
+        cls = class_of(spec.factory)
+        if isinstance(cls, type):
+            yield from cls.routes[None].messages  # type: ignore[attr-defined]
+    yield from type(mediator).routes[None].messages
+
+
+def close_driver(driver: Driver, exit: Exit) -> Steps:
+    """Write down what is left to be written, unless the mediator has crashed; drop the rest."""
+    try:
+        if is_orderly(exit):
+            if driver.committer.writing is not None:
+                yield driver.committer.writing
+            driver.committer.finish()
+    finally:
+        driver.close()
+
+
+def run_workflow(mediator: Mediator, message: Workflow[Any]) -> Any:
+    """The route of workflow classes: start it, or join it, and answer with its end."""
+    driver = mediator._driver
+    if driver is None:
+        raise NoSuchWorkflow("The mediator runs no workflows.")
+    later = mediator.later()
+    slot = later.slot
+    key = slot.key if slot is not None else None
+    try:
+        driver.desk.admit(message, "join", None, later, key, result=True)
+    except TypeError as error:
+        # It cannot be written down: that is its sender's mistake and not the mediator's.
+        if slot is None:
+            raise
+        slot.fail(error)
+    return later
+
+

@@ -1,0 +1,5 @@
+"""Tools for tests of what a mediator coordinates."""
+
+from mediators.testing.keys import call_with_key
+
+__all__ = ["call_with_key"]

@@ -1,0 +1,173 @@
+"""What can be asked of a mediator about its workflows: messages, as everything else.
+
+Handles speak them; they can be sent by hand as well. Each raises ``NoSuchWorkflow`` where there is
+none of that id, and is answered only when what it changes is on disk.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar
+
+import attrs
+
+from actors import Call
+from mediators.outcomes import Incident, Status
+
+if TYPE_CHECKING:
+    from mediators.handle import Handle
+    from mediators.workflow import Workflow
+
+R = TypeVar("R")
+
+Policy: TypeAlias = Literal["join", "reject", "replace"]
+POLICIES = ("join", "reject", "replace")
+
+
+@attrs.frozen
+class Start(Call["Handle[R]"], Generic[R]):
+    """Start a workflow; answered with its handle once the start is on disk.
+
+    ``policy`` says what if the id is taken: ``"join"`` it, if the contents are the same (else
+    ``StartConflict``); ``"reject"``; or ``"replace"``: cancel it, wait for its compensation and
+    start the next run. ``timeout`` (seconds) bounds the run, in place of the class's own.
+    """
+
+    workflow: Workflow[R]
+    policy: Policy = "join"
+    timeout: float | None = None
+
+
+@attrs.frozen
+class Result(Call[Any]):
+    """Wait for the end: the result, or what it failed with."""
+
+    id: str
+
+
+@attrs.frozen
+class GetStatus(Call[Status]):
+    """Where it stands."""
+
+    id: str
+
+
+@attrs.frozen
+class SendSignal(Call[None]):
+    """Send it an event, for its ``receive``. One of a ``signal_id`` it has had counts once; unread
+    for ``expires`` seconds it becomes a dead letter."""
+
+    id: str
+    event: object
+    signal_id: str | None = None
+    expires: float | None = None
+
+
+@attrs.frozen
+class Query(Call[Any]):
+    """Ask the workflow itself: ``message`` goes to its ``@handles`` method."""
+
+    id: str
+    message: Call[Any]
+
+
+@attrs.frozen
+class Cancel(Call[None]):
+    """End it: what it has done is undone."""
+
+    id: str
+    reason: str = "somebody asked for it"
+
+
+@attrs.frozen
+class Pause(Call[None]):
+    """Let nothing more be delivered to it; what is under way goes on and is kept."""
+
+    id: str
+    reason: str = "somebody asked for it"
+
+
+@attrs.frozen
+class Resume(Call[Status]):
+    """Go on where it was paused, by somebody or by a mistake that is mended now."""
+
+    id: str
+
+
+@attrs.frozen
+class RetryStep(Call[None]):
+    """Try again what stands as an incident: the step of that path, or all."""
+
+    id: str
+    path: str | None = None
+
+
+@attrs.frozen
+class SkipStep(Call[None]):
+    """Leave an incident as it is: an undo is not made, a step counts as failed."""
+
+    id: str
+    path: str | None = None
+
+
+@attrs.frozen
+class ResolveStep(Call[None]):
+    """Answer in the component's place."""
+
+    id: str
+    value: object = None
+    path: str | None = None
+
+
+@attrs.frozen
+class Fork(Call["Handle[Any]"]):
+    """Start a new workflow that shares the history of this one up to before the outcome of the
+    step ``at`` (all of it without), under an id of its own."""
+
+    id: str
+    new_id: str
+    at: str | None = None
+
+
+@attrs.frozen
+class WorkflowInfo:
+    """One run in a listing. Times are seconds of the wall clock."""
+
+    id: str
+    run: int
+    type: str
+    status: str
+    started: float
+    ended: float | None
+
+
+@attrs.frozen
+class ListWorkflows(Call["list[WorkflowInfo]"]):
+    """The runs, oldest first: of one ``status``, of one ``type`` (its name in the journal)."""
+
+    status: str | None = None
+    type: str | None = None
+    limit: int | None = 1000
+
+
+@attrs.frozen
+class HistoryEntry:
+    """One event of a history: when, what, where, and what it says."""
+
+    time: float
+    kind: str
+    path: str
+    text: str
+
+
+@attrs.frozen
+class GetHistory(Call["list[HistoryEntry]"]):
+    """What has come to the latest run, and what followed."""
+
+    id: str
+
+
+@attrs.frozen
+class GetIncidents(Call["list[Incident]"]):
+    """What somebody must decide, or mend."""
+
+    id: str
