@@ -24,7 +24,7 @@ DBOS = "dbos==3.*"
 """With a database toolkit and two drivers behind it; none of that is wanted beside our own."""
 RESTATE = ("restate-sdk==1.*", "hypercorn==0.18.*", "httpx==0.28.*", "attrs")
 RESTATE_NPM = "@restatedev/restate-server@1.7"
-RESTATE_SERVER = OWN_VENVS / "restate-server" / "node_modules" / ".bin" / "restate-server"
+RESTATE_PACKAGES = OWN_VENVS / "restate-server" / "node_modules" / "@restatedev"
 
 
 class Unavailable(Exception):
@@ -85,16 +85,22 @@ def dbos_python() -> str:
     return own_python("dbos", sys.executable, "import attrs, dbos", DBOS, "attrs")
 
 
+def restate_server() -> Path | None:
+    """The server's binary for this platform, not npm's launcher, which outlives a kill."""
+    found = RESTATE_PACKAGES.glob("restate-server-*/bin/restate-server")
+    return next((path for path in found if subprocess_ok(path, "--version")), None)
+
+
 def restate_python() -> str:
     """The interpreter of Restate's virtualenv; its server comes as a binary from npm."""
-    if not subprocess_ok(RESTATE_SERVER, "--version"):
+    if restate_server() is None:
         npm = shutil.which("npm")
         if npm is None:
             raise Unavailable("Restate's server comes from npm, which is not installed")
         folder = own_folder() / "restate-server"
         print(f"installing {RESTATE_NPM} ...", file=sys.stderr, flush=True)
         command = (npm, "install", "--ignore-scripts", "--prefix", folder, RESTATE_NPM)
-        if not subprocess_ok(*command) or not subprocess_ok(RESTATE_SERVER, "--version"):
+        if not subprocess_ok(*command) or restate_server() is None:
             raise Unavailable(f"{RESTATE_NPM} could not be installed")
     probe = "import attrs, httpx, hypercorn, restate"
     return own_python("restate", sys.executable, probe, *RESTATE)

@@ -168,7 +168,7 @@ _DURABLE = (
         "saga_100",
         "the same, a hundred sagas at once",
         "sagas",
-        _durable(10_000, sqlite=20_000, dbos=100, restate=300),
+        _durable(5_000, sqlite=20_000, dbos=100, restate=200),
         durable=True,
     ),
     Work(
@@ -183,7 +183,7 @@ _DURABLE = (
         "100,000 workflows wait for a signal (trio tasks over a row each for SQLite, fewer for the "
         "others): resident memory each, then kill -9, and until a new process has recovered all",
         "workflows",
-        _durable(100_000, sqlite=100_000, dbos=300, restate=None),
+        _durable(100_000, sqlite=100_000, dbos=300),
         rounds=2,
         figure="bytes_each",
         also=("recover_seconds", "recovered_rate"),
@@ -193,7 +193,7 @@ _DURABLE = (
         "parked_timer",
         "the same, waiting for a timer",
         "workflows",
-        _durable(100_000, sqlite=100_000, dbos=300, restate=None),
+        _durable(100_000, sqlite=100_000, dbos=300),
         rounds=2,
         figure="bytes_each",
         also=("recover_seconds", "recovered_rate"),

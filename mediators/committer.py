@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 from trio.testing import MockClock
 
-from actors.runtime import host
+from actors.runtime import host, lifecycle
 from actors.runtime.stages import Pending
 from mediators.journal.protocol import Batch
 
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from actors.place import Place
     from mediators.journal.protocol import Shard
 
-PASSES = 16
-"""How often a commit lets other places go first, so that more comes together."""
 FAST = 0.005
 """Seconds an inline commit may take on average; past it they go through a thread."""
 
@@ -27,24 +25,24 @@ FAST = 0.005
 class Committer:
     """The batch that is being filled, and what is to go out once it is on disk.
 
-    A commit waits until nothing else is ready: then everybody who is going to add to it has done
-    so, and nobody is kept waiting by it, so it is made right there, in the mediator's lane. Where
-    the ready queue does not empty, or the disk is slow, it goes through a thread. Under a virtual
-    clock it is always made right there: waiting for a thread would let time jump.
+    A commit waits until it is quiet: then everybody who is going to add to it has done so, and
+    nobody is kept waiting by it, so it is made right there, in the mediator's lane. Where it does
+    not get quiet, or the disk is slow, it goes through a thread. Under a virtual clock it is always
+    made right there: waiting for a thread would let time jump.
     """
 
     __slots__ = (
+        "_deferred",
         "_inline",
         "_place",
         "_queued",
+        "_release",
         "_seconds",
         "_serve",
         "_shard",
         "batch",
         "closed",
         "outbox",
-        "passes",
-        "release",
         "writing",
     )
 
@@ -58,15 +56,15 @@ class Committer:
         self._place = place
         self._shard = shard
         self._serve = serve
-        self.release = release
+        self._release = release
         self.batch = Batch()
         self.outbox: list[Any] = []
         """In order: what may go out when the batch is committed."""
-        self.passes = 0
         self.writing: Pending | None = None
         """The commit in a thread, while one is under way."""
         self.closed = False
         self._queued = False
+        self._deferred = False
         self._seconds = 0.0
         self._inline = shard.inline or isinstance(trio.lowlevel.current_clock(), MockClock)
 
@@ -78,40 +76,69 @@ class Committer:
 
     def _lane(self, place: Place) -> None:
         self._queued = False
-        self._serve()
-        if self.closed or self.writing is not None or not (self.batch or self.outbox):
-            return
-        if self.passes < PASSES and place.scheduler.ready:
-            self.passes += 1
-            self.wanted()
-        elif self._inline or (not place.scheduler.ready and self._seconds < FAST):
-            self.flush()
-        else:
-            self._hop()
+        self._guarded(self._serve)
+        if (self.batch or self.outbox) and not self._deferred and not self.closed:
+            self._deferred = True
+            place.scheduler.defer(self._quiet)
 
-    def flush(self) -> None:
-        """Commit now. Raises what the journal raises."""
+    def _quiet(self, busy: bool) -> None:
+        """It is quiet, or has been busy for long: commit, in the mediator's lane."""
+        self._place.request(lambda _: self._guarded(self._hop if busy else self.commit))
+
+    def _guarded(self, call: Callable[[], object]) -> None:
+        """Run a part of the mediator's work as one of its turns: what it raises is a crash."""
+        place = self._place
+        scheduler = place.scheduler
+        context = place.context or scheduler.new_context(place)
+        outer, scheduler.current = scheduler.current, place
+        try:
+            context.run(call)
+        except BaseException as error:
+            scheduler.system.heed(error)
+            self.closed = True
+            lifecycle.crash(place, error, None)
+        finally:
+            scheduler.current = outer
+
+    def commit(self) -> None:
+        """Commit now what has come together."""
+        self._deferred = False
+        if self.closed or self.writing is not None:
+            return
+        if not self._inline and self._seconds > FAST:
+            self._hop()
+            return
         batch, outbox = self._take()
         if batch:
             began = time.perf_counter()
             self._shard.append(batch)
-            self._seconds += (time.perf_counter() - began - self._seconds) / 8
-        self.release(outbox)
+            self._took(time.perf_counter() - began)
+        self._release(outbox)
 
     def finish(self) -> None:
         """Commit what is left, and let out nothing but answers."""
-        while self.batch:
+        while self.batch or self.outbox:
             batch, outbox = self._take()
-            self._shard.append(batch)
-            self.release([each for each in outbox if each[0] in ("reply", "fail")])
+            if batch:
+                self._shard.append(batch)
+            self._release([each for each in outbox if each[0] in ("reply", "fail")])
 
     def _take(self) -> tuple[Batch, list[Any]]:
         batch, outbox = self.batch, self.outbox
         self.batch, self.outbox = Batch(), []
-        self.passes = 0
         return batch, outbox
 
+    def _took(self, seconds: float) -> None:
+        self._seconds += (seconds - self._seconds) / 8
+
     def _hop(self) -> None:
+        """Commit in a thread."""
+        self._deferred = False
+        if self.closed or self.writing is not None:
+            return
+        if self._inline:
+            self.commit()
+            return
         batch, outbox = self._take()
         self.writing = Pending(self._place)
         host.start_side(self._place, self._write, (batch, outbox))
@@ -119,12 +146,13 @@ class Committer:
     async def _write(self, batch: Batch, outbox: list[Any]) -> None:
         began = time.perf_counter()
         try:
-            await trio.to_thread.run_sync(self._shard.append, batch)
+            if batch:
+                await trio.to_thread.run_sync(self._shard.append, batch)
         finally:
             writing, self.writing = self.writing, None
             assert writing is not None
             writing.resolve()
-        self._seconds += (time.perf_counter() - began - self._seconds) / 8
+        self._took(time.perf_counter() - began)
         if not self.closed:
-            self._place.request(lambda _: self.release(outbox))
+            self._place.request(lambda _: self._guarded(lambda: self._release(outbox)))
             self.wanted()

@@ -98,16 +98,16 @@ class Desk:
         row = None if open is not None else driver.shard.find(id)
         if open is None and row is None:
             self._check_room()
-            driver.begin(event, name)
             begun()
+            driver.begin(event, name)
         elif policy == "reject":
             raise StartConflict(f"There is a workflow {id!r} already.")
         elif policy == "replace" and open is not None:
             self._replace(open, event, name, begun)
         elif policy == "replace" and row is not None:
             self._check_room()
-            driver.begin(msgspec.structs.replace(event, run=row.run + 1), name)
             begun()
+            driver.begin(msgspec.structs.replace(event, run=row.run + 1), name)
         elif open is not None:
             if open.digest != hash(bytes(encoded)) and not self._same(open.number, encoded):
                 raise self._conflict(id)
@@ -148,8 +148,8 @@ class Desk:
         driver = self._driver
 
         def ended(_status: Status, _value: h.Raw) -> None:
-            driver.begin(msgspec.structs.replace(event, run=open.run + 1), name)
             begun()
+            driver.begin(msgspec.structs.replace(event, run=open.run + 1), name)
 
         driver.waiters.setdefault(open.id, []).insert(0, ended)
         if open.cancelled is None:

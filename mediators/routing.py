@@ -226,9 +226,16 @@ class MediatorRoutes(Routes):
 
     @property
     def messages(self) -> Mapping[type, str]:
-        """The classes that are taken, each with the name of the method, or the component's id."""
+        """The classes that are taken, each with the name of the method, or the component's id; the
+        verbs for workflows only where there are workflows."""
         workflows = dict.fromkeys(self._plan.workflows, DRIVER)
-        return {**workflows, **self._plan.table, **self._handlers.messages}
+        users = {*offered(self._cls), *NO_ROUTES_FOR}
+        own = {
+            message: name
+            for message, name in self._handlers.messages.items()
+            if workflows or message in users
+        }
+        return {**workflows, **self._plan.table, **own}
 
 
 # -- the routes to others

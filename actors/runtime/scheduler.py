@@ -28,6 +28,8 @@ from actors.telemetry import DeadLetter, TurnFailed, TurnStarted, TurnStopped
 from actors.timers import Timers
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from actors.dispatch import Route
     from actors.mailbox import Mailbox
     from actors.place import Place
@@ -39,6 +41,11 @@ TURNS_PER_YIELD = 256
 """Turns the dispatcher runs before it yields to trio."""
 CALLER_TURNS = 64
 """Turns callers may run themselves before one of them must yield."""
+QUIET_YIELDS = 2
+"""Yields with nothing ready before it is quiet: whoever was woken has run by then, and tasks that
+are woken together run in any order."""
+BUSY_YIELDS = 16
+"""Yields after which what waits for quiet is done all the same."""
 
 logger = logging.getLogger("actors")
 
@@ -62,6 +69,8 @@ class Scheduler:
         """Whether callers may run turns; tests switch it off to show that nobody can tell."""
         self.failure: BaseException | None = None
         """What the last failing turn raised, for those who observe turns."""
+        self.deferred: list[Callable[[bool], object]] = []
+        """What is to be done when it is quiet."""
         self.parked = False
         self.closed = False
         self.task: trio.lowlevel.Task | None = None
@@ -92,14 +101,32 @@ class Scheduler:
         """The dispatcher: one task per system."""
         self.task = trio.lowlevel.current_task()
         with trio.CancelScope(shield=True):
+            quiet = busy = 0
             while not self.closed:
+                quiet = 0 if self.ready else quiet + 1
                 self.pump(TURNS_PER_YIELD)
                 self.renew_budget()
-                if self.ready:
-                    await trio.lowlevel.checkpoint()
-                else:
+                if self.deferred:
+                    busy += 1
+                    if quiet > QUIET_YIELDS or busy > BUSY_YIELDS:
+                        deferred, self.deferred = self.deferred, []
+                        for call in deferred:
+                            call(quiet <= QUIET_YIELDS)
+                        quiet = busy = 0
+                elif not self.ready:
+                    quiet = busy = 0
                     self.parked = True
                     await trio.lowlevel.wait_task_rescheduled(_never_aborts)
+                    continue
+                await trio.lowlevel.checkpoint()
+
+    def defer(self, call: Callable[[bool], object]) -> None:
+        """Have a function called once nothing is ready any more and everybody who was woken has
+        run; or, told ``True``, if that takes long. Called by the dispatcher, in no turn: it must
+        not raise."""
+        self.deferred.append(call)
+        if self.parked:
+            self.wake()
 
     def close(self) -> None:
         """Let the dispatcher end."""

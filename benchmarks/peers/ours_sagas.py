@@ -320,7 +320,8 @@ async def at_once(
     async def caller(mine: Iterator[PlaceOrder]) -> None:
         nonlocal ended
         for place in mine:
-            ended += await perform(orders, place)
+            there = await perform(orders, place)
+            ended += there
 
     sagas = [PlaceOrder(f"order-{number}", address) for number in range(n)]
     async with fresh() as orders:
@@ -360,19 +361,23 @@ async def long(n: int) -> Sample:
 # -- what survives kill -9
 
 
+def id_of(work: str, number: int) -> str:
+    """What the workflow that is parked under a number is called."""
+    return f"place-{number}" if work == "replay" else f"parcel-{number}"
+
+
 def parked(work: str, number: int) -> Workflow[str] | Workflow[int]:
     """The workflow that is parked under a number."""
     if work == "replay":
-        return Stocktake(f"place-{number}", LONG_HISTORY, True)
+        return Stocktake(id_of(work, number), LONG_HISTORY, True)
     if work == "parked_timer":
-        return AwaitReturn(f"parcel-{number}")
-    return AwaitPickup(f"parcel-{number}")
+        return AwaitReturn(id_of(work, number))
+    return AwaitPickup(id_of(work, number))
 
 
-def handle_of(orders: Ref[Mediator], work: str, number: int) -> Handle[str] | Handle[int]:
+def handle_of(orders: Ref[Mediator], work: str, number: int) -> Handle[object]:
     """A handle of it, made from its id."""
-    workflow = parked(work, number)
-    return Handle(orders, workflow.id, type(workflow))
+    return Handle(orders, id_of(work, number), type(parked(work, number)))
 
 
 def sizes(work: str, n: int) -> tuple[int, int]:

@@ -8,7 +8,9 @@ meant to be run. There is no undo: the failing saga runs its compensations itsel
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -22,16 +24,19 @@ from typing import Any
 
 import httpx
 import restate
+from hypercorn.asyncio import serve as hypercorn_serve
+from hypercorn.config import Config
 
 from benchmarks.disk import folder
 from benchmarks.peers.harness import AT_ONCE, Sample, Stopwatch, expect, main, median_ms
-from benchmarks.roster import RESTATE_SERVER
+from benchmarks.roster import restate_server
 
 ORDER = {"order": "order-000017", "items": ["understudy", "stage"], "total": 12990, "at": 1.5}
 UP = 30.0
 """Seconds for the server to come up."""
 PATIENCE = 120.0
 """Seconds for a workflow to end."""
+PR_SET_PDEATHSIG = 1
 NO_FSYNC = "rocksdb-disable-wal-fsync"
 
 
@@ -93,16 +98,50 @@ def free_port() -> int:
         return port
 
 
+def server_says(question: str) -> str:
+    """What the server's binary answers to an option."""
+    asked = [str(restate_server()), question]
+    return subprocess.run(asked, capture_output=True, text=True, check=True).stdout
+
+
 def settings() -> str:
     """Which Restate it is; raises RuntimeError if its server does not fsync its log."""
-    asked = [str(RESTATE_SERVER), "--dump-config"]
-    said = subprocess.run(asked, capture_output=True, text=True, check=True).stdout
+    said = server_says("--dump-config")
     lines = {line.strip() for line in said.splitlines() if NO_FSYNC in line}
     expect(lines, {f"{NO_FSYNC} = false"})
-    version = subprocess.run(
-        [str(RESTATE_SERVER), "--version"], capture_output=True, text=True, check=True
-    ).stdout.split()[1]
+    version = server_says("--version").split()[1]
     return f"{version}, SDK {metadata.version('restate-sdk')}, {NO_FSYNC}=false"
+
+
+def started(command: list[str], environment: dict[str, str]) -> subprocess.Popen[bytes]:
+    """A process that dies with this one (Linux)."""
+    die_with_parent = partial(ctypes.CDLL(None).prctl, PR_SET_PDEATHSIG, signal.SIGKILL)
+    quiet = subprocess.DEVNULL
+    return subprocess.Popen(
+        command,
+        env=environment,
+        stdin=quiet,
+        stdout=quiet,
+        stderr=quiet,
+        preexec_fn=die_with_parent,  # noqa: PLW1509 -- no thread is running yet
+    )
+
+
+def ended(process: subprocess.Popen[bytes]) -> None:
+    """Kill a process and reap it."""
+    process.kill()
+    process.wait()
+
+
+def serve(address: str) -> None:
+    """Serve the workflows, in this one process, until killed."""
+    config = Config()
+    config.bind = [address]
+    # As Restate's documentation has it: one connection for all invocations, never closed.
+    config.h2_max_concurrent_streams = 2**31 - 1
+    config.keep_alive_max_requests = 2**31 - 1
+    config.keep_alive_timeout = 2**31 - 1
+    asyncio.run(hypercorn_serve(app, config))
 
 
 @asynccontextmanager
@@ -117,17 +156,14 @@ async def served(where: Path) -> AsyncIterator[httpx.AsyncClient]:
         "RESTATE_DISABLE_TELEMETRY": "true",
         "RESTATE_LOG_FILTER": "error",
     }
-    hypercorn = [sys.executable, "-m", "hypercorn", "--log-level", "error", "-b", endpoint]
     commands = (
-        [str(RESTATE_SERVER), "--base-dir", str(where), "--no-logo"],
-        [*hypercorn, "benchmarks.peers.restate_workflows:app"],
+        [str(restate_server()), "--base-dir", str(where), "--no-logo"],
+        [sys.executable, "-m", "benchmarks.peers.restate_workflows", "serve", endpoint],
     )
     limits = httpx.Limits(max_connections=AT_ONCE)
     with ExitStack() as stack:
         for command in commands:
-            process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
-            stack.callback(process.wait)
-            stack.callback(process.kill)
+            stack.callback(ended, started(command, environment))
         async with httpx.AsyncClient(
             base_url=f"http://{ingress}", timeout=PATIENCE, limits=limits
         ) as client:
@@ -177,8 +213,7 @@ async def at_once(name: str, wanted: str, n: int) -> Sample:
     ends: list[str] = []
 
     async def caller(numbers: range) -> None:
-        for number in numbers:
-            ends.append(await call(client, name, number))
+        ends.extend([await call(client, name, number) for number in numbers])
 
     with folder() as where:
         async with served(where) as client:
@@ -189,6 +224,9 @@ async def at_once(name: str, wanted: str, n: int) -> Sample:
 
 
 if __name__ == "__main__":
+    if sys.argv[1:2] == ["serve"]:
+        serve(sys.argv[2])
+        raise SystemExit
     if sys.argv[1:] == ["settings"]:
         print(settings())
         raise SystemExit
@@ -197,4 +235,5 @@ if __name__ == "__main__":
         "saga_100": partial(at_once, "PlaceOrder", "parcel-order-000017"),
         "saga_fail": partial(at_once, "FailOrder", "undone"),
     }
+    settings()
     main("restate", works, lambda work, n: asyncio.run(work(n)))

@@ -41,7 +41,7 @@ from actors import (
 )
 from actors.telemetry import ActorStarted, ActorStopped
 from actors.testing import dead_letters, leftovers, no_leaks
-from mediators import Mediator
+from mediators import Mediator, Workflow
 from mediators.routing import MediatorRoutes
 from supervisors import (
     Backoff,
@@ -629,7 +629,7 @@ async def test_run_waits_for_the_whole_and_not_for_an_incarnation_of_the_driver(
 import sys
 sys.path[:0] = [{str(Path(__file__).parents[2])!r}]
 from actors import Actor, handles
-from mediators import Mediator
+from mediators import Mediator, Workflow
 from supervisors import run
 
 class Once(Mediator):
@@ -702,6 +702,22 @@ async def test_w18_messages_keep_their_order_through_the_mediator(
         shop.cast(Note(str(number)))
     await shop.call(Reserve("egg"))
     assert LOG[-100:] == [str(number) for number in range(100)]
+
+
+async def test_w18_many_callers_at_once_are_all_answered(system: System, both_ways: str) -> None:
+    shop = await system.start(Shop)
+    answers: list[str] = []
+
+    async def ask(number: int) -> None:
+        answers.append(await shop.call(Reserve(str(number))))
+        answers.append(await shop.call(Charge(number)))
+
+    with trio.fail_after(1):
+        async with trio.open_nursery() as nursery:
+            for number in range(300):
+                nursery.start_soon(ask, number)
+    expected = [str(number) for number in range(300)]
+    assert sorted(answers) == sorted([*expected, *(f"{each} for nobody" for each in expected)])
 
 
 async def test_w18_a_mediator_forwards_and_never_waits(system: System) -> None:
@@ -869,7 +885,11 @@ async def test_w18_a_full_component_fails_the_caller_and_not_the_driver(
     assert shop.incarnation == 2
 
 
-async def test_a_system_with_mediators_leaves_nothing(system: System) -> None:
+async def test_a_system_with_mediators_leaves_nothing(
+    system: System, caplog: pytest.LogCaptureFixture
+) -> None:
+    for logger in ("actors", "supervisors"):
+        caplog.set_level(logging.CRITICAL, logger)  # what is captured holds refs
     async with no_leaks():
         async with open_system() as own:
             shop = await own.start(Shop)
@@ -1027,21 +1047,29 @@ async def test_what_a_driver_keeps_outlives_its_crash_and_is_closed_with_the_sub
     assert any("closing its first failed" in each.getMessage() for each in caplog.records)
 
 
-async def test_a_workflow_is_routed_after_the_components(system: System) -> None:
-    @attrs.frozen
-    class PlaceOrder(Call[str]):
-        pass
+async def test_w18_a_workflows_class_is_routed_after_those_of_the_components(
+    system: System,
+) -> None:
+    @attrs.define
+    class PlaceOrder(Workflow[str]):
+        item: str
+
+        @property
+        def id(self) -> str:
+            return self.item
+
+        async def run(self) -> str:
+            return await self.step(Reserve(self.item))
 
     class Runs(Shop):
         workflows = [PlaceOrder]
 
-        def _workflow_route(self, message: type) -> Any:
-            if message in self.workflows:
-                return lambda mediator, message: f"{type(mediator).__name__} runs it"
-            return None
+        def reserve(self, message: Reserve) -> str:
+            return "not a handler"
 
     shop = await system.start(Runs)
-    assert await shop.call(PlaceOrder()) == "Runs runs it"
+    assert await shop.call(PlaceOrder("egg")) == "egg"
+    assert await shop.call(Reserve("salt")) == "salt"
     assert PlaceOrder in shop._place.routes.messages
 
 

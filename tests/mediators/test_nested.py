@@ -25,7 +25,7 @@ from actors import (
 )
 from actors.place import Place
 from actors.testing import dead_letters
-from mediators import Mediator
+from mediators import Mediator, Workflow
 from mediators.routing import MediatorRoutes, forward, plan
 from supervisors import Child, StopChild, WhichChildren, one_for_one
 
@@ -408,22 +408,27 @@ async def test_w18_two_inner_mediators_for_one_class_are_refused_at_the_start(
 
 
 async def test_w18_the_workflows_of_an_inner_mediator_are_its_offers() -> None:
-    @attrs.frozen
-    class PlaceOrder(Call[str]):
-        pass
+    @attrs.define
+    class PlaceOrder(Workflow[str]):
+        number: int
+
+        @property
+        def id(self) -> str:
+            return f"order-{self.number}"
+
+        async def run(self) -> str:
+            return await self.step(Fill(self.id))
 
     class Inner(Mediator):
+        components = [Form]
         workflows = [PlaceOrder]
-
-        def _workflow_route(self, message: type) -> Any:
-            return (lambda it, message: "ran") if message is PlaceOrder else None
 
     class Outer(Mediator):
         components = [Inner]
 
     async with open_system() as system:
         outer = await system.start(Outer)
-        assert await outer.call(PlaceOrder()) == "ran"
+        assert await outer.call(PlaceOrder(7)) == "order-7"
 
 
 async def test_w18_three_levels_survive_the_outermost_ones_restart(
