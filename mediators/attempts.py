@@ -6,6 +6,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 import trio
+from msgspec import Raw
 
 from actors import ActorDied, CallTimeout, Crashed, NoSuchActor, Unhandled
 from actors.replies import Slot
@@ -128,9 +129,8 @@ class Attempts:
             self._run(execution, command)
             return
         driver = self._driver
-        message = command.message
-        if message is None:
-            message = command.message = execution.types.decode(command.encoded)
+        assert command.encoded is not None
+        message = execution.types.decode(command.encoded)
         target = driver.target(type(message))
         if target is None:
             what = f"No component handles {type(message).__name__}."
@@ -166,7 +166,8 @@ class Attempts:
         timeout = command.timeout
         try:
             with trio.move_on_after(float("inf") if timeout is None else timeout) as scope:
-                done.value = await command.function(*command.args)
+                _, args = execution.types.decode(command.encoded)
+                done.value = await command.function(*args)
             if scope.cancelled_caught:
                 done.error = CallTimeout("no end in time", timeout=timeout)
         except Exception as error:
@@ -214,7 +215,7 @@ class Attempts:
 
     def _refused(self, execution: Execution, command: Step, error: BaseException) -> None:
         try:
-            refusal = h.Raw(execution.types.encode_refusal(error))
+            refusal = Raw(execution.types.encode_refusal(error))
         except NotEncodable as failure:
             trouble = h.Trouble(command.path, str(failure))
             self._driver.turn(execution, h.Stuck(command.path, trouble))
@@ -282,9 +283,7 @@ class Attempts:
             return
         target = None
         if not isinstance(command, Effect):
-            if command.message is None:
-                command.message = execution.types.decode(command.encoded)
-            target = self._driver.target(type(command.message))
+            target = self._driver.target(type(message_of(execution, command)))
         if target is None or target in self._driver.forgetful:
             self._settle_by_hand(execution, command)
             return
@@ -336,9 +335,15 @@ class Attempts:
         self.again(execution, command, "settle")
 
 
-def make_undo(
-    execution: Execution, command: Step, encoded: h.Raw
-) -> tuple[h.Raw | None, str | None]:
+def message_of(execution: Execution, command: Step) -> Any:
+    """What a step sends: as the code gave it, or as it was recorded."""
+    if command.message is None:
+        assert command.encoded is not None
+        command.message = execution.types.decode(command.encoded)
+    return command.message
+
+
+def make_undo(execution: Execution, command: Step, encoded: Raw) -> tuple[Raw | None, str | None]:
     """The message an undo function makes of the answer, or why it makes none."""
     if command.kind == "undo" or command.undo is None or command.undo_encoded is not None:
         return None, None

@@ -24,6 +24,17 @@ if TYPE_CHECKING:
 
 Undo: TypeAlias = "Callable[[Any], Call[Any]] | Call[Any] | None"
 
+def id_of(workflow: Any) -> str | None:
+    """The id a workflow gives itself, if it does. What its property raises leaves as it is."""
+    try:
+        own = workflow.id
+    except AttributeError:
+        if hasattr(type(workflow), "id"):
+            raise
+        return None
+    return None if own is None else str(own)
+
+
 WAIT: Any = object()
 """What ``begin`` returns when the outcome is to come."""
 
@@ -147,7 +158,9 @@ class Effect(Step):
 
     def encode(self, execution: Execution) -> Raw:
         function = self.function
-        name = f"{getattr(function, '__module__', '')}:{getattr(function, '__qualname__', self.label)}"
+        name = (
+            f"{getattr(function, '__module__', '')}:{getattr(function, '__qualname__', self.label)}"
+        )
         return execution.encode([name, list(self.args)], self.path)
 
 
@@ -225,23 +238,13 @@ class ChildRun(Command):
         return type(self.workflow).__name__
 
     def begin(self, execution: Execution) -> Any:
-        own = getattr(self.workflow, "id", None)
-        self.id = execution.key(self.path) if own is None else str(own)
+        own = execution.guarded(lambda: id_of(self.workflow))
+        self.id = execution.key(self.path) if own is None else own
         self.encoded = execution.encode(self.workflow, self.path)
         execution.children += 1
         execution.produce(Spawned(self.path, self.id, self.encoded, self.detached))
         execution.act("child", self)
         return WAIT
-
-    def cut(self, execution: Execution) -> None:
-        self.branch = None
-        self.path = ""
-        if self.detached:
-            super().cut(execution)
-            execution.children -= 1
-        else:
-            execution.act("cancel_child", self)
-            execution.settling(self)
 
 
 class Fork(Command):

@@ -42,6 +42,7 @@ class Committer:
         "_shard",
         "batch",
         "closed",
+        "flying",
         "outbox",
         "writing",
     )
@@ -60,6 +61,8 @@ class Committer:
         self.batch = Batch()
         self.outbox: list[Any] = []
         """In order: what may go out when the batch is committed."""
+        self.flying: Batch | None = None
+        """The batch that a thread commits just now."""
         self.writing: Pending | None = None
         """The commit in a thread, while one is under way."""
         self.closed = False
@@ -83,7 +86,7 @@ class Committer:
 
     def _quiet(self, busy: bool) -> None:
         """It is quiet, or has been busy for long: commit, in the mediator's lane."""
-        self._place.request(lambda _: self._guarded(self._hop if busy else self.commit))
+        self._place.request(lambda _: self._guarded(self._hop if busy else self.flush))
 
     def _guarded(self, call: Callable[[], object]) -> None:
         """Run a part of the mediator's work as one of its turns: what it raises is a crash."""
@@ -100,7 +103,7 @@ class Committer:
         finally:
             scheduler.current = outer
 
-    def commit(self) -> None:
+    def flush(self) -> None:
         """Commit now what has come together."""
         self._deferred = False
         if self.closed or self.writing is not None:
@@ -114,6 +117,10 @@ class Committer:
             self._shard.append(batch)
             self._took(time.perf_counter() - began)
         self._release(outbox)
+
+    def pending(self) -> list[Batch]:
+        """What may not be on disk yet, in order."""
+        return [self.batch] if self.flying is None else [self.flying, self.batch]
 
     def finish(self) -> None:
         """Commit what is left, and let out nothing but answers."""
@@ -137,9 +144,10 @@ class Committer:
         if self.closed or self.writing is not None:
             return
         if self._inline:
-            self.commit()
+            self.flush()
             return
         batch, outbox = self._take()
+        self.flying = batch
         self.writing = Pending(self._place)
         host.start_side(self._place, self._write, (batch, outbox))
 
@@ -149,6 +157,7 @@ class Committer:
             if batch:
                 await trio.to_thread.run_sync(self._shard.append, batch)
         finally:
+            self.flying = None
             writing, self.writing = self.writing, None
             assert writing is not None
             writing.resolve()

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING, Any
 
 import attrs
 import msgspec
+from msgspec import Raw
 
 from actors import Refusal
 from actors.dispatch import NONE
 from mediators import history as h
 from mediators import verbs as v
-from mediators.commands import Step
+from mediators.attempts import make_undo
+from mediators.commands import Step, id_of
 from mediators.execution import Execution
 from mediators.guard import NoTask
 from mediators.handle import Handle
@@ -26,8 +29,7 @@ from mediators.outcomes import (
     VerbRefused,
     WorkflowEnded,
 )
-from mediators.attempts import make_undo
-from mediators.payloads import NotEncodable, journal_name
+from mediators.payloads import NotEncodable, Undecodable, UnknownType, journal_name
 from mediators.replay import describe, replay
 
 if TYPE_CHECKING:
@@ -37,7 +39,7 @@ if TYPE_CHECKING:
     from mediators.commands import ChildRun
     from mediators.driver import Driver
 
-    Waiter = Callable[[Status, h.Raw], object]
+    Waiter = Callable[[Status, Raw], object]
 
 UNREAD = 1000
 """Unread signals a workflow may hold."""
@@ -54,7 +56,7 @@ class Desk:
         VERBS[type(message)](self, message, later)
 
     def _answer(self, later: Later[Any], value: object) -> None:
-        self._driver.out("reply", later, value)  # type: ignore[arg-type]
+        self._driver.out("reply", later, value)
 
     # -- starts
 
@@ -82,9 +84,12 @@ class Desk:
     ) -> None:
         """Start a workflow, or join the one that has its id; answer with its handle or its end."""
         driver = self._driver
-        own = getattr(workflow, "id", None)
-        id = str(own) if own is not None else key or driver.draw_id()
-        encoded = h.Raw(driver.types.encode(workflow, type(workflow).__name__))
+        try:
+            own = id_of(workflow)
+        except Exception as error:
+            raise VerbRefused(f"{type(workflow).__name__}.id raised {error!r}") from error
+        id = own if own is not None else key or driver.draw_id()
+        encoded = Raw(driver.types.encode(workflow, type(workflow).__name__))
 
         def begun() -> None:
             if result:
@@ -94,22 +99,22 @@ class Desk:
 
         event = driver.started(workflow, encoded, id, timeout=timeout, key=key)
         name = journal_name(type(workflow))
-        open = driver.find_open(id)
-        row = None if open is not None else driver.shard.find(id)
-        if open is None and row is None:
+        present = driver.find_open(id)
+        row = None if present is not None else driver.find(id)
+        if present is None and row is None:
             self._check_room()
             begun()
             driver.begin(event, name)
         elif policy == "reject":
             raise StartConflict(f"There is a workflow {id!r} already.")
-        elif policy == "replace" and open is not None:
-            self._replace(open, event, name, begun)
+        elif policy == "replace" and present is not None:
+            self._replace(present, event, name, begun, later)
         elif policy == "replace" and row is not None:
             self._check_room()
             begun()
             driver.begin(msgspec.structs.replace(event, run=row.run + 1), name)
-        elif open is not None:
-            if open.digest != hash(bytes(encoded)) and not self._same(open.number, encoded):
+        elif present is not None:
+            if present.digest != hash(bytes(encoded)) and not self._same(present.number, encoded):
                 raise self._conflict(id)
             begun()
         elif row is not None:
@@ -125,47 +130,62 @@ class Desk:
 
     def _check_room(self) -> None:
         limit = self._driver.mediator.max_running
-        if limit is not None and len(self._driver.runs) >= limit:
+        if limit is None:
+            return
+        while not self._driver.recovery.done:
+            self._driver.recovery.advance()
+        if len(self._driver.runs) >= limit:
             raise TooManyWorkflows(f"{limit} workflows run already; start this one later.")
 
-    def _same(self, number: int, encoded: h.Raw) -> bool:
+    def _same(self, number: int, encoded: Raw) -> bool:
         """Whether the run was started with these contents."""
-        for data in self._records(number)[:1]:
+        for data in self._driver.records(number)[:1]:
             started: Any = h.decode_turn(data).events[0]
-            return self._driver.types.same_bytes(started.workflow, encoded)
+            return self._driver.types.same_bytes(h.origin_of(started), encoded)
         return False
 
-    def _records(self, number: int) -> list[bytes]:
-        """The records of a run, those that wait for their commit included."""
-        records = [each.data for each in self._driver.shard.history(number)]
-        return records + self._driver.uncommitted(number)
-
     def _replace(
-        self, open: Execution, event: h.Started, name: str, begun: Callable[[], None]
+        self,
+        present: Execution,
+        event: h.Started,
+        name: str,
+        begun: Callable[[], None],
+        later: Later[Any],
     ) -> None:
-        if open.pivoted:
-            raise VerbRefused(f"{open.id!r} is past its pivot: it is not replaced.")
+        if present.pivoted:
+            raise VerbRefused(f"{present.id!r} is past its pivot: it is not replaced.")
         driver = self._driver
 
-        def ended(_status: Status, _value: h.Raw) -> None:
-            begun()
-            driver.begin(msgspec.structs.replace(event, run=open.run + 1), name)
+        def ended(_status: Status, _value: Raw) -> None:
+            other = driver.by_id.get(present.id)
+            if other is None:
+                begun()
+                driver.begin(msgspec.structs.replace(event, run=present.run + 1), name)
+                return
+            # Of several who replace the same run each takes the place of the one before.
+            try:
+                self._replace(other, event, name, begun, later)
+            except VerbRefused as refusal:
+                driver.out("fail", later, refusal)
 
-        driver.waiters.setdefault(open.id, []).insert(0, ended)
-        if open.cancelled is None:
-            driver.turn(open, h.Cancelled("it is replaced"))
+        driver.waiters.setdefault(present.id, []).append(ended)
+        if present.cancelled is None:
+            driver.turn(present, h.Cancelled("it is replaced"))
 
     # -- ends
 
     def _to(self, later: Later[Any]) -> Waiter:
         """A waiter that answers a call."""
 
-        def tell(status: Status, value: h.Raw) -> None:
+        def tell(status: Status, value: Raw) -> None:
             types = self._driver.types
-            if status is Status.DONE:
-                self._driver.out("reply", later, types.decode(value))  # type: ignore[arg-type]
-            else:
-                self._driver.out("fail", later, types.decode_refusal(value))  # type: ignore[arg-type]
+            try:
+                if status is Status.DONE:
+                    self._driver.out("reply", later, types.decode(value))
+                else:
+                    self._driver.out("fail", later, types.decode_refusal(value))
+            except (UnknownType, Undecodable) as error:
+                self._driver.out("fail", later, VerbRefused(f"It is {status}. {error}"))
 
         return tell
 
@@ -178,31 +198,32 @@ class Desk:
 
     def past(self, row: RunRow, waiter: Waiter) -> None:
         """Tell of the end of a run that is over."""
-        last: Any = h.decode_turn(self._records(row.number)[-1]).events[-1]
+        self._check_readable(row.id)
+        last: Any = h.decode_turn(self._driver.records(row.number)[-1]).events[-1]
         waiter(Status(last.status), last.value)
 
     def join_child(self, parent: Execution, command: ChildRun) -> None:
         """A parent waits for a workflow that is not its own, or that has ended already."""
         driver = self._driver
 
-        def ended(status: Status, value: h.Raw) -> None:
+        def ended(status: Status, value: Raw) -> None:
             driver.turn(parent, h.ChildEnded(command.path, str(status), value, []))
 
         child = driver.find_open(command.id)
         if child is not None:
             driver.waiters.setdefault(command.id, []).append(ended)
             return
-        row = driver.shard.find(command.id)
+        row = driver.find(command.id)
         if row is not None and row.over:
             self.past(row, ended)
-        else:
+        elif row is None:
             error = WorkflowEnded(command.id, Status.FAILED, "there is no such workflow")
-            ended(Status.FAILED, h.Raw(driver.types.encode_refusal(error)))
+            ended(Status.FAILED, Raw(driver.types.encode_refusal(error)))
 
     # -- what is asked of one workflow
 
     def _row(self, id: str) -> RunRow:
-        row = self._driver.shard.find(id)
+        row = self._driver.find(id)
         if row is None:
             raise NoSuchWorkflow(f"There is no workflow {id!r}.")
         return row
@@ -210,12 +231,15 @@ class Desk:
     def _open(self, id: str) -> Execution:
         execution = self._driver.find_open(id)
         if execution is None:
-            unreadable = self._driver.unreadable.get(id)
-            if unreadable is not None:
-                raise VerbRefused(f"Workflow {id!r} cannot be read: {unreadable}")
+            self._check_readable(id)
             row = self._row(id)
             raise NoSuchWorkflow(f"Workflow {id!r} has ended: it is {row.status}.")
         return execution
+
+    def _check_readable(self, id: str) -> None:
+        unreadable = self._driver.unreadable.get(id)
+        if unreadable is not None:
+            raise VerbRefused(f"Workflow {id!r} cannot be read: {unreadable}")
 
     def status(self, message: v.GetStatus, later: Later[Any]) -> None:
         """``GetStatus``."""
@@ -238,7 +262,7 @@ class Desk:
             if kept + (len(inbox.unread) if inbox is not None else 0) >= UNREAD:
                 raise SignalRefused(f"Workflow {message.id!r} holds {UNREAD} unread signals.")
             driver.types.offer(type(message.event))
-            event = h.Raw(driver.types.encode(message.event, "the signal"))
+            event = Raw(driver.types.encode(message.event, "the signal"))
             expires = None if message.expires is None else driver.now() + message.expires
             driver.turn(execution, h.Signalled(id, event, expires))
         self._answer(later, None)
@@ -248,9 +272,12 @@ class Desk:
         driver = self._driver
         execution = driver.find_open(message.id)
         if execution is None:
+            self._check_readable(message.id)
             row = self._row(message.id)
             execution = Execution(driver.types, row.number, row.id, row.run)
-            replay(execution, self._records(row.number))
+            replay(execution, driver.records(row.number))
+        elif execution.paused is not None and execution.main is None:
+            driver.rebuild(execution)
         workflow = execution.workflow
         if workflow is None:
             raise VerbRefused(f"Workflow {message.id!r} has no code to answer with.")
@@ -261,17 +288,18 @@ class Desk:
                 f"{type(workflow).__name__} answers no {type(message.message).__name__}; "
                 f"it answers: {known}."
             )
-        before = fields_of(workflow)
         try:
+            # Neither what the method changes nor what the caller makes of the answer may reach it.
+            asked = copied(workflow)
+            before = fields_of(asked)
             with NoTask():
-                answer = route.function(workflow, message.message)
+                answer = route.function(asked, message.message)
         except Refusal:
             raise
         except Exception as error:
             raise VerbRefused(f"The query raised {type(error).__name__}: {error}") from error
         for name, value in before.items():
-            if getattr(workflow, name, None) is not value:
-                setattr(workflow, name, value)
+            if getattr(asked, name, None) is not value:
                 raise VerbRefused(f"A query only reads; this one has changed {name!r}.")
         self._answer(later, answer)
 
@@ -323,7 +351,9 @@ class Desk:
             for path in paths:
                 command = execution.open.get(path)
                 if isinstance(command, Step) and command.encoded is None:
-                    raise VerbRefused(f"There is no message to send for {path}: resolve or skip it.")
+                    raise VerbRefused(
+                        f"There is no message to send for {path}: resolve or skip it."
+                    )
             for path in paths:
                 self._driver.turn(execution, h.Retried(path))
         self._answer(later, None)
@@ -374,23 +404,23 @@ class Desk:
         """``Fork``: a new run with the history of this one, up to before an outcome."""
         driver = self._driver
         row = self._row(message.id)
-        if driver.find_open(message.new_id) is not None or driver.shard.find(message.new_id):
+        if driver.find_open(message.new_id) is not None or driver.find(message.new_id):
             raise StartConflict(f"There is a workflow {message.new_id!r} already.")
         self._check_room()
-        turns = [h.decode_turn(data) for data in self._records(row.number)]
+        turns = [h.decode_turn(data) for data in driver.records(row.number)]
         kept = turns_before(turns, message.at)
         if kept is None:
             raise VerbRefused(f"Workflow {message.id!r} has no outcome of a step {message.at!r}.")
         driver.take_over(message.new_id, row, kept)
         self._answer(later, Handle(driver.place.ref, message.new_id))
 
-    def list(self, message: v.ListWorkflows, later: Later[Any]) -> None:
+    def listing(self, message: v.ListWorkflows, later: Later[Any]) -> None:
         """``ListWorkflows``."""
         driver = self._driver
-        driver.committer.outbox.append(("", None, lambda: later.reply(self._listing(message))))
+        driver.committer.outbox.append(("", None, lambda: later.reply(self._rows(message))))
         driver.committer.wanted()
 
-    def _listing(self, message: v.ListWorkflows) -> list[v.WorkflowInfo]:
+    def _rows(self, message: v.ListWorkflows) -> list[v.WorkflowInfo]:
         rows = self._driver.shard.runs(
             status=message.status, type=message.type, limit=message.limit
         )
@@ -411,7 +441,7 @@ class Desk:
                 getattr(event, "path", ""),
                 describe(reader, event),
             )
-            for turn in map(h.decode_turn, self._records(number))
+            for turn in map(h.decode_turn, self._driver.records(number))
             for event in turn.events
         ]
         self._answer(later, entries)
@@ -431,9 +461,18 @@ VERBS: dict[type, Callable[[Desk, Any, Later[Any]], None]] = {
     v.ResolveStep: Desk.resolve,
     v.GetIncidents: Desk.incidents,
     v.Fork: Desk.fork,
-    v.ListWorkflows: Desk.list,
+    v.ListWorkflows: Desk.listing,
     v.GetHistory: Desk.history,
 }
+
+
+def copied(workflow: Any) -> Any:
+    """A workflow's state for somebody to look at; commands of the copy go nowhere."""
+    execution, workflow._execution = getattr(workflow, "_execution", None), None
+    try:
+        return copy.deepcopy(workflow)
+    finally:
+        workflow._execution = execution
 
 
 def fields_of(workflow: Any) -> dict[str, Any]:

@@ -20,13 +20,16 @@ from mediators.desk import Desk
 from mediators.execution import Execution
 from mediators.journal.protocol import RunRow
 from mediators.outcomes import Incident, Status
-from mediators.payloads import journal_name
+from mediators.payloads import Undecodable, UnknownType, journal_name
 from mediators.recovery import Recovery
 from mediators.replay import replay
+from mediators.retention import Retention
 from mediators.telemetry import RunEnded, RunStarted, SlowTurn, WorkflowStopped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from msgspec import Raw
 
     from actors.place import Place
     from mediators.commands import ChildRun
@@ -55,8 +58,10 @@ class Driver:
         self.runs: dict[int, Execution] = {}
         """The runs that are not over, by number."""
         self.by_id: dict[str, Execution] = {}
-        self.waiters: dict[str, list[Callable[[Status, h.Raw], object]]] = {}
+        self.waiters: dict[str, list[Callable[[Status, Raw], object]]] = {}
         """Who waits for the end of a workflow, by its id."""
+        self.ended: dict[str, Execution] = {}
+        """Runs whose end is not on disk yet, by id."""
         self.unreadable: dict[str, Incident] = {}
         """Workflows whose records say nothing that could be taken up."""
         self.outcomes: deque[Any] = deque()
@@ -68,6 +73,7 @@ class Driver:
         self.next_number = shard.next_number
         self.desk = Desk(self)
         self.recovery = Recovery(self)
+        self.retention = Retention(self)
 
     # -- what the attempts and the desk use
 
@@ -98,9 +104,25 @@ class Driver:
         """Have a function called once everything up to here is on disk."""
         self.out("call", None, call)
 
-    def uncommitted(self, number: int) -> list[bytes]:
-        """The records of a run that are in the batch being filled."""
-        return [data for each, _, data in self.committer.batch.records if each == number]
+    def find(self, id: str) -> RunRow | None:
+        """The latest run of an id, as it will be on disk."""
+        row = self.shard.find(id)
+        ended = self.ended.get(id)
+        if ended is None:
+            return row
+        for batch in self.committer.pending():
+            row = next((each for each in batch.runs if each.number == ended.number), row)
+        assert row is not None
+        return msgspec.structs.replace(row, status=str(ended.over), ended=self.now())
+
+    def records(self, number: int) -> list[bytes]:
+        """The records of a run, those that are not on disk yet included."""
+        records = [each.data for each in self.shard.history(number)]
+        for batch in self.committer.pending():
+            for each, seq, data in batch.records:
+                if each == number and seq == len(records):
+                    records.append(data)
+        return records
 
     # -- turns
 
@@ -122,7 +144,7 @@ class Driver:
             self._slow(execution, seconds)
         for action in execution.actions:
             self._act(execution, *action)
-        if len(events) > 1 and type(events[1]) is h.Paused or type(events[0]) is h.Paused:
+        if (len(events) > 1 and type(events[1]) is h.Paused) or type(events[0]) is h.Paused:
             self._paused(execution, events)
         if execution.listed != (status := listing(execution)) and execution.over is None:
             execution.listed = status
@@ -177,11 +199,13 @@ class Driver:
             self._due(*entry)
         self.recovery.advance()
 
-    def _due(self, what: str, execution: Execution, item: Any, reason: str = "") -> None:
-        if execution.over is not None:
+    def _due(self, what: str, execution: Any, item: Any, reason: str = "") -> None:
+        if what == "retention":
+            self.retention.sweep()
+        elif execution.over is not None:
             return
         if what == "wake":
-            if execution.open.get(item.path) is item:
+            if item is not None and execution.open.get(item.path) is item:
                 self.turn(execution, h.Fired(item.path))
         elif what == "retry":
             self.attempts.again(execution, item, reason)
@@ -193,9 +217,16 @@ class Driver:
             if execution.inbox is not None and item in execution.inbox.unread:
                 self.turn(execution, h.Expired(item.id))
                 reason = f"a signal to workflow {execution.id!r} that was not read in time"
-                self.place.scheduler.dead_letter(self.place, item, reason)
+                self.place.scheduler.dead_letter(self.place, self._shown(item.event), reason)
         elif what == "deadline":
             self.turn(execution, h.Fired(""))
+
+    def _shown(self, payload: Raw) -> Any:
+        """A payload for people to look at."""
+        try:
+            return self.types.decode(payload)
+        except (UnknownType, Undecodable) as error:
+            return error
 
     def _release(self, outbox: list[Any]) -> None:
         """What was waiting for the commit."""
@@ -220,16 +251,20 @@ class Driver:
                 self.rebuild(execution)
             elif what == "join":
                 self.recovery.join(execution, item)
+            elif what == "over":
+                if self.ended.get(execution.id) is execution:
+                    del self.ended[execution.id]
             else:
                 item()
 
     # -- beginnings
 
-    def started(self, workflow: Any, encoded: h.Raw, id: str, **more: Any) -> h.Started:
+    def started(self, workflow: Any, encoded: Raw, id: str, **more: Any) -> h.Started:
         """The first event of a run."""
         if more.get("timeout") is None:
             more["timeout"] = type(workflow).timeout
-        return h.Started(id, 1, encoded, self.random.getrandbits(63), **more)
+        first = self.shard.first_run
+        return h.Started(id, first, encoded, self.random.getrandbits(63), **more)
 
     def draw_id(self) -> str:
         """An id for a workflow that has none of its own."""
@@ -241,7 +276,7 @@ class Driver:
         self.next_number += 1
         execution = Execution(self.types, number, event.id, event.run)
         execution.listed = str(Status.RUNNING)
-        execution.digest = hash(bytes(event.workflow))
+        execution.digest = hash(bytes(h.origin_of(event)))
         self.runs[number] = execution
         self.by_id[event.id] = execution
         parent = event.parent[0] if event.parent is not None else None
@@ -257,7 +292,7 @@ class Driver:
         """A child begins in the batch of the command that wants it; one of its id is joined."""
         cls = type(command.workflow)
         known = cls in self.mediator.workflows
-        if not known or self.find_open(command.id) or self.shard.find(command.id):
+        if not known or self.find_open(command.id) or self.find(command.id):
             self.call_out(lambda: self.desk.join_child(parent, command))
             return
         assert command.encoded is not None
@@ -284,7 +319,9 @@ class Driver:
         own = RunRow(number, id, 1, row.type, "running", self.now())
         batch.runs.append(own)
         records = [
-            h.encode_turn(turn.time, [started, *turn.events[1:]] if turn is turns[0] else turn.events)
+            h.encode_turn(
+                turn.time, [started, *turn.events[1:]] if turn is turns[0] else turn.events
+            )
             for turn in turns
         ]
         batch.records += [(number, seq, data) for seq, data in enumerate(records)]
@@ -293,12 +330,14 @@ class Driver:
 
     # -- endings
 
-    def _ended(self, execution: Execution, value: h.Raw) -> None:
+    def _ended(self, execution: Execution, value: Raw) -> None:
         """A run is over: in the same batch its parent hears of it."""
         status = execution.over
         assert status is not None
         self.committer.batch.statuses.append((str(status), self.now(), execution.number))
         self.forget(execution)
+        self.ended[execution.id] = execution
+        self.out("over", execution, None)
         if RunEnded in self.telemetry.active:
             self.telemetry.emit(RunEnded(self.place.ref, execution.id, execution.run, status))
         if execution.parent is not None:
@@ -308,9 +347,7 @@ class Driver:
         for waiter in self.waiters.pop(execution.id, ()):
             waiter(status, value)
 
-    def _child_ended(
-        self, parent: tuple[int, str], status: Status, value: h.Raw, undos: Any
-    ) -> None:
+    def _child_ended(self, parent: tuple[int, str], status: Status, value: Raw, undos: Any) -> None:
         number, path = parent
         execution = self.runs.get(number) or self.recovery.fetch(number)
         if execution is not None:
@@ -324,6 +361,8 @@ class Driver:
         batch.statuses.append(("continued", self.now(), execution.number))
         self.forget(execution)
         workflow = self.types.decode(continued.workflow)
+        first: Any = h.decode_turn(self.records(execution.number)[0]).events[0]
+        carried = msgspec.structs.replace(carried, origin=h.origin_of(first))
         event = h.Started(
             execution.id,
             execution.run + 1,
@@ -361,8 +400,7 @@ class Driver:
         if execution.over is not None or execution.paused is None:
             return
         calls = execution.salvage
-        records = [each.data for each in self.shard.history(execution.number)]
-        records += self.uncommitted(execution.number)
+        records = self.records(execution.number)
         execution.reset()
         execution.seq = 0
         incident = replay(execution, records)
@@ -407,4 +445,3 @@ def listing(execution: Execution) -> str:
     """The status in listings: what can be told of a run without looking at its commands."""
     status = execution.status
     return "running" if status is Status.WAITING else str(status)
-

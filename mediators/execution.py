@@ -28,7 +28,9 @@ from mediators.history import (
     Pivoted,
     Started,
     Trouble,
+    origin_of,
 )
+from mediators.mistakes import foreign, mistake
 from mediators.outcomes import (
     ENDINGS,
     Bug,
@@ -291,7 +293,7 @@ class Execution:
         if event.carried is not None:
             self.take_over(event.carried)
         if not self.orphan:
-            self.digest = hash(bytes(event.workflow))
+            self.digest = hash(bytes(origin_of(event)))
             self.workflow = self.types.decode(event.workflow)
 
     def begin(self, event: Started) -> None:
@@ -329,9 +331,7 @@ class Execution:
 
     # -- the code
 
-    def advance(
-        self, branch: Branch, value: Any, error: BaseException | None = None
-    ) -> None:
+    def advance(self, branch: Branch, value: Any, error: BaseException | None = None) -> None:
         """Let a branch go on with the outcome of what it waited for, up to its next command whose
         outcome is to come, or to its end."""
         branch.waiting = None
@@ -351,7 +351,9 @@ class Execution:
                 return
             value = error = None
             if not isinstance(command, Command):
-                raise Bug(foreign(coroutine, command))
+                incident = foreign(coroutine, command)
+                close(coroutine)
+                raise Bug(incident)
             if self.cancelled is not None and self.ending is None:
                 tries += 1
                 if tries > STUBBORN:
@@ -428,12 +430,7 @@ class Execution:
             if isinstance(awaitable, Command):
                 self.unawaited -= 1
                 fork.branches[index] = just(awaitable)
-        limit = fork.limit or len(fork.branches)
-        fork.starting = True
-        for index in range(min(limit, len(fork.branches))):
-            if fork.outcome is None and fork.rollback is None:
-                self.begin_branch(fork, index)
-        fork.starting = False
+        self.fill(fork)
         if not fork.branches:
             fork.outcome = ((), None)
         if fork.outcome is None:
@@ -441,6 +438,18 @@ class Execution:
         value, error = fork.outcome
         del self.open[fork.path]
         return value if error is None else Raised(error)
+
+    def fill(self, fork: Fork) -> None:
+        """Begin as many branches as may be under way at a time."""
+        limit = fork.limit or len(fork.branches)
+        fork.starting = True
+        while (
+            fork.begun < len(fork.branches)
+            and fork.begun - fork.ended < limit
+            and fork.rollback is None
+        ):
+            self.begin_branch(fork, fork.begun)
+        fork.starting = False
 
     def begin_branch(self, fork: Fork, index: int) -> None:
         """Let one branch run."""
@@ -463,9 +472,9 @@ class Execution:
             if fork.ended == len(fork.branches):
                 self.fork_ended(fork, tuple(fork.results), None)
             elif not fork.starting and fork.begun < len(fork.branches):
-                self.begin_branch(fork, fork.begun)
-            elif fork.starting and fork.limit is not None and fork.begun < len(fork.branches):
-                self.begin_branch(fork, fork.begun)
+                self.fill(fork)
+                if fork.outcome is not None:
+                    self.fork_ended(fork, *fork.outcome)
             return
         spared = f"{fork.prefix}{branch.index + 1}/" if error is None else None
         prefixes = tuple(
@@ -587,9 +596,11 @@ class Execution:
     def cancel_paused(self, reason: str) -> None:
         """Cancel without any code: what is recorded suffices."""
         queue = self.queue or []
-        open = dict(self.open)
+        was_open = dict(self.open)
         self.drop()
-        self.open = {path: each for path, each in open.items() if isinstance(each, Step | ChildRun)}
+        self.open = {
+            path: each for path, each in was_open.items() if isinstance(each, Step | ChildRun)
+        }
         for command in self.open.values():
             command.branch = None
         self.queue = self.paused = None
@@ -674,37 +685,3 @@ def is_ending(bug: Bug) -> bool:
 def failure_of(event: Any) -> StepFailed:
     """What a Failed event raises."""
     return StepFailed(event.path, event.attempts, event.type, event.text)
-
-
-def mistake(error: BaseException) -> Incident:
-    """What is wrong with the code, and where."""
-    place = ""
-    trace = error.__traceback__
-    while trace is not None:
-        name = trace.tb_frame.f_code.co_filename
-        if "/mediators/" not in name and "/trio/" not in name:
-            place = f" ({name}:{trace.tb_lineno}, in {trace.tb_frame.f_code.co_name})"
-        trace = trace.tb_next
-    text = f"{type(error).__name__}: {error}{place}"
-    if isinstance(error, RuntimeError) and "async context" in str(error):
-        text += HINT
-    return Incident("", text)
-
-
-def foreign(coroutine: Any, yielded: object) -> Incident:
-    """The code awaits something that is no command."""
-    frame = coroutine
-    while getattr(frame, "cr_await", None) is not None and hasattr(frame.cr_await, "cr_frame"):
-        frame = frame.cr_await
-    place = ""
-    if getattr(frame, "cr_frame", None) is not None:
-        code = frame.cr_code
-        place = f" ({code.co_filename}:{frame.cr_frame.f_lineno}, in {code.co_name})"
-    close(coroutine)
-    return Incident("", f"run() awaits what is no command of a workflow: {yielded!r}{place}.{HINT}")
-
-
-HINT = (
-    " A workflow awaits only its own commands: self.sleep() for trio.sleep(), self.gather() for a "
-    "nursery, timeout= and self.race() for cancel scopes, self.effect() for anything else."
-)

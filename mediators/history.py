@@ -27,7 +27,7 @@ def given(payload: Raw) -> Raw | None:
     return None if bytes(payload) == b"\xc0" else payload
 
 
-class Event(msgspec.Struct, array_like=True, frozen=True, gc=False, tag_field="kind_"):
+class Event(msgspec.Struct, array_like=True, gc=False, tag_field="kind_"):
     """Base of everything in a history. Tags and the order of fields are the format on disk: they
     never change, new fields go to the end with a default."""
 
@@ -53,7 +53,7 @@ class Started(Event, tag=1):
     """The idempotency key of the message that started it, if it had one."""
 
 
-class Carried(msgspec.Struct, array_like=True, frozen=True, gc=False):
+class Carried(msgspec.Struct, array_like=True, gc=False):
     """What ``continue_as_new`` takes along."""
 
     signals: list[tuple[str, Raw, float | None]] = []
@@ -61,6 +61,15 @@ class Carried(msgspec.Struct, array_like=True, frozen=True, gc=False):
     undos: list[tuple[str, Raw]] = []
     """Keys and messages of open undos, in the order of their outcomes."""
     pivoted: bool = False
+    origin: Raw = NIL
+    """The message that started the first of these runs: what a start of the same id is compared
+    with."""
+
+
+def origin_of(started: Started) -> Raw:
+    """The message with which a workflow was started, however often it has continued since."""
+    carried = started.carried
+    return started.workflow if carried is None else given(carried.origin) or started.workflow
 
 
 class Completed(Event, tag=2):
@@ -132,7 +141,7 @@ class Paused(Event, tag=10):
     incident: Trouble | None = None
 
 
-class Trouble(msgspec.Struct, array_like=True, frozen=True, gc=False):
+class Trouble(msgspec.Struct, array_like=True, gc=False):
     """What an :class:`mediators.Incident` says, on disk."""
 
     path: str
@@ -294,7 +303,7 @@ AnyEvent: TypeAlias = (
 )
 
 
-class Turn(msgspec.Struct, array_like=True, frozen=True, gc=False):
+class Turn(msgspec.Struct, array_like=True, gc=False):
     """One record: when, what came, and what followed."""
 
     time: float

@@ -176,13 +176,12 @@ class Mediator(Actor):
             return None
         return close_driver(driver, exit)
 
-    @handles(*VERBS)
+    @handles(*VERBS, state=None)
     def _verb(self, message: Any) -> Any:
         if self._driver is None:
             raise NoSuchWorkflow(f"{self._home.path} runs no workflows.")
-        later = self.later()
-        self._driver.desk.serve(message, later)
-        return later
+        later, desk = self.later(), self._driver.desk
+        return answer(later, lambda: desk.serve(message, later))
 
     @property
     def _tree(self) -> MediatorTree:

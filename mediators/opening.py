@@ -9,15 +9,18 @@ from mediators.driver import Driver
 from mediators.journal.protocol import Journal, journal_of
 from mediators.outcomes import NoSuchWorkflow, StepFailed, WorkflowEnded
 from mediators.payloads import ANSWERS, Types
+from mediators.routing import offered
+from mediators.socket import serve_socket
 from mediators.workflow import Workflow
 from supervisors.specs import class_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from actors import Exit
     from actors.runtime.stages import Steps
     from mediators.mediator import Mediator
+    from mediators.routing import Plan
 
 SHARD = 0
 """The shard of a mediator that has a journal of its own."""
@@ -32,35 +35,36 @@ def open_driver(mediator: Mediator) -> Driver:
                 f"{type(mediator).__qualname__}.workflows is a list of Workflow classes. "
                 f"Got: {each!r}"
             )
-    types = types_of(mediator)
+    types = types_of(mediator._tree.plan, mediator.workflows, mediator.types)
     kept = mediator._kept
     journal: Journal | None = kept.get("journal")
     if journal is None:
         journal = kept["journal"] = journal_of(mediator.journal)
     driver = Driver(mediator, mediator._home, journal.acquire(SHARD), types)
     driver.committer.wanted()
+    serve_socket(driver, journal)
     return driver
 
 
-def types_of(mediator: Mediator) -> Types:
+def types_of(plan: Plan, workflows: Iterable[Any], types: Iterable[Any]) -> Types:
     """The types whose names mean something in the journal: those of workflows and their results,
     of what components handle and answer, and what the mediator adds."""
-    types = Types(answers=(*ANSWERS, StepFailed, WorkflowEnded))
-    for each in (*mediator.workflows, *mediator.types):
-        types.add(each)
-    for message in _messages(mediator):
-        types.offer(message)
-    return types
+    found = Types(answers=(*ANSWERS, StepFailed, WorkflowEnded))
+    for each in (*workflows, *types):
+        found.add(each)
+    for message in _messages(plan):
+        found.offer(message)
+    return found
 
 
-def _messages(mediator: Mediator) -> Iterator[Any]:
+def _messages(plan: Plan) -> Iterator[Any]:
     """Every class of messages that a step may have."""
-    yield from mediator._component_messages()
-    for spec in mediator._tree.plan.components:
+    yield from plan.table
+    for spec in plan.components:
         cls = class_of(spec.factory)
         if isinstance(cls, type):
-            yield from cls.routes[None].messages  # type: ignore[attr-defined]
-    yield from type(mediator).routes[None].messages
+            yield from offered(cls)
+    yield from offered(plan.cls)
 
 
 def close_driver(driver: Driver, exit: Exit) -> Steps:
@@ -80,15 +84,21 @@ def run_workflow(mediator: Mediator, message: Workflow[Any]) -> Any:
     if driver is None:
         raise NoSuchWorkflow("The mediator runs no workflows.")
     later = mediator.later()
-    slot = later.slot
-    key = slot.key if slot is not None else None
+    key = later.slot.key if later.slot is not None else None
+    return answer(
+        later, lambda: driver.desk.admit(message, "join", None, later, key, result=True)
+    )
+
+
+def answer(later: Later[Any], serve: Callable[[], object]) -> Later[Any]:
+    """What a handler returns for what the desk answers. What cannot be written down is its
+    sender's mistake and not the mediator's."""
     try:
-        driver.desk.admit(message, "join", None, later, key, result=True)
-    except TypeError as error:
-        # It cannot be written down: that is its sender's mistake and not the mediator's.
-        if slot is None:
-            raise
-        slot.fail(error)
+        serve()
+    except JournalDamaged as error:
+        raise VerbRefused(str(error)) from error
+    except NotEncodable as error:
+        if later.slot is None:
+            raise VerbRefused(str(error)) from error
+        later.slot.fail(error)
     return later
-
-

@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 from mediators import history as h
+from mediators import inbox
 from mediators.commands import ChildRun, Step
 from mediators.execution import Execution
 from mediators.outcomes import Incident
@@ -36,6 +37,8 @@ class Recovery:
         self._driver = driver
         self._open: Iterator[tuple[RunRow, Sequence[bytes]]] | None = driver.shard.open_runs()
         self._early: set[int] = set()
+        self._left = True
+        """What was left in the inbox is still there: it comes first."""
         self._began = time.perf_counter()
         self.runs = 0
         self.broken = 0
@@ -49,6 +52,9 @@ class Recovery:
         """Take up some more."""
         if self._open is None:
             return
+        if self._left:
+            self._left = False
+            inbox.take_up(self._driver)
         until = time.perf_counter() + SLICE
         for row, records in self._open:
             if row.number not in self._early and row.number not in self._driver.runs:
@@ -74,7 +80,7 @@ class Recovery:
         """The open run of an id that has not had its turn yet."""
         if self._open is None:
             return None
-        row = self._driver.shard.find(id)
+        row = self._driver.find(id)
         if row is None or row.over or row.number in self._driver.runs:
             return None
         self._early.add(row.number)

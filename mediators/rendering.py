@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import msgspec
 
-from mediators.payloads import _DATA, _DICT, _MAKE, _SET, _TUPLE, _FROZENSET, _TIMEDELTA
+from mediators.payloads import _DATA, _DICT, _FROZENSET, _MAKE, _SET, _TIMEDELTA, _TUPLE
 from mediators.plans import VERSION_KEY
 
 if TYPE_CHECKING:
@@ -133,7 +133,9 @@ def _words(value: Any) -> str:
     if isinstance(value, Unreadable):
         return f"<cannot be read: {value.text}>"
     if isinstance(value, dict):
-        pairs = (f"{_words(key)}: {_words(each)}" for key, each in value.items() if key != VERSION_KEY)
+        pairs = (
+            f"{_words(key)}: {_words(each)}" for key, each in value.items() if key != VERSION_KEY
+        )
         return f"{{{', '.join(pairs)}}}"
     if isinstance(value, list):
         return f"[{', '.join(map(_words, value))}]"

@@ -68,7 +68,7 @@ def compare(execution: Execution, expected: Sequence[Any]) -> None:
     """Hold what followed against what was recorded. Raises Bug at the first difference."""
     for recorded, came in zip_longest(expected, execution.produced):
         if recorded is None or came is None or not same(execution, recorded, came):
-            path = getattr(came, "path", None) or getattr(recorded, "path", "")
+            path = str(getattr(came, "path", "") or getattr(recorded, "path", ""))
             raise Bug(
                 Incident(
                     path,
@@ -147,10 +147,10 @@ def abandon(execution: Execution, turns: Sequence[h.Turn], position: int) -> Non
     execution.seq = 0
     for turn in turns[:position]:
         repeat(execution, turn)
-    open = dict(execution.open)
+    was_open = dict(execution.open)
     execution.drop()
     execution.open = {
-        path: each for path, each in open.items() if isinstance(each, Step | ChildRun)
+        path: each for path, each in was_open.items() if isinstance(each, Step | ChildRun)
     }
     for command in execution.open.values():
         command.branch = None

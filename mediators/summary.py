@@ -322,7 +322,9 @@ class _Fold:
         for path, command in list(self.open.items()):
             if not path.startswith(prefix) or (spared and path.startswith(spared)):
                 continue
-            if command.kind in ("step", "effect") or (command.kind == "child" and not command.detached):
+            if command.kind in ("step", "effect") or (
+                command.kind == "child" and not command.detached
+            ):
                 if command.kind != "child":
                     command.kind = "settle"
             elif command.kind not in ("undo", "settle"):
@@ -473,7 +475,9 @@ class _Fold:
             return str(Status.COMPENSATING)
         if self.paused is not None:
             return str(Status.PAUSED)
-        if any(each.kind not in ("sleep", "receive", "gather", "race") for each in self.open.values()):
+        if any(
+            each.kind not in ("sleep", "receive", "gather", "race") for each in self.open.values()
+        ):
             return str(Status.RUNNING)
         return str(Status.WAITING if self.open else Status.RUNNING)
 

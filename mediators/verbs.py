@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar
 import attrs
 
 from actors import Call
-from mediators.outcomes import Incident, Status
+from mediators.outcomes import Incident, Status  # noqa: F401
 
 if TYPE_CHECKING:
-    from mediators.handle import Handle
+    from mediators.handle import Handle  # noqa: F401
     from mediators.workflow import Workflow
 
 R = TypeVar("R")

@@ -5,7 +5,17 @@ from __future__ import annotations
 import inspect
 from datetime import UTC, datetime
 from random import Random
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, NoReturn, TypeVar, TypeVarTuple, overload
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    ClassVar,
+    Generic,
+    NoReturn,
+    TypeVar,
+    TypeVarTuple,
+    cast,
+    overload,
+)
 from uuid import UUID
 
 from actors import Call
@@ -263,9 +273,9 @@ class Workflow(Call[R], Generic[R]):
             )
         return execution
 
-    def _made(self, command: Command) -> Any:
+    def _made(self, command: Command) -> Coroutine[Any, Any, Any]:
         self._at_work.unawaited += 1
-        return command
+        return cast("Coroutine[Any, Any, Any]", command)
 
 
 _type = type
@@ -304,5 +314,3 @@ def check_limit(limit: int | None) -> int | None:
     if limit is not None and (not is_int(limit) or limit < 1):
         raise ValueError(f"gather(limit=) is an int of 1 or more, or None. Got: {limit!r}")
     return limit
-
-

@@ -7,12 +7,12 @@ import attrs
 
 @attrs.frozen
 class Product:
-    """One article; ``price`` in cents. The supplier has none left of what is ``sold_out``."""
+    """One article; ``price`` in cents, ``stock`` is how many there are in the morning."""
 
     sku: str
     name: str
     price: int
-    sold_out: bool = False
+    stock: int = 500
 
 
 PRODUCTS = {
@@ -34,11 +34,11 @@ PRODUCTS = {
         Product("MUG-BLUE", "Blue mug", 1190),
         Product("MUG-SAND", "Sand mug", 1190),
         Product("POT-GLAS", "Glass teapot, 1 l", 3490),
-        Product("POT-IRON", "Cast-iron teapot", 6900, sold_out=True),
-        Product("KET-GOOS", "Gooseneck kettle", 7950),
+        Product("POT-IRON", "Cast-iron teapot", 6900, stock=0),
+        Product("KET-GOOS", "Gooseneck kettle", 7950, stock=6),
         Product("DRI-V60", "Coffee dripper", 1990),
         Product("FIL-V60", "Paper filters, 100", 560),
-        Product("GRI-HAND", "Hand grinder", 8900),
+        Product("GRI-HAND", "Hand grinder", 8900, stock=20),
         Product("SCA-BREW", "Brewing scale", 4490),
         Product("TIN-SMAL", "Tea tin, small", 650),
         Product("HON-LIND", "Lime blossom honey", 890),

@@ -1,67 +1,99 @@
-"""Trouble: what goes wrong, and when, as the seed has it.
+"""Trouble for the components, as middleware: on the way in, on the way out, or for good.
 
-Each decision follows from the seed and from what it is about, not from the moment it is made: in
-whatever order actors get their turns, the same seed gives the same day.
+The shop knows nothing of it.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from enum import Enum
-from random import Random
+import os
+import signal
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
+import trio
 
-from examples.order_saga.messages import Step, Undo
-from examples.order_saga.settings import Settings
+from actors import Envelope, Middleware, Next
+from examples.order_saga.shop import Clerk, Inventory, Orders, Payments, Shipping
+from supervisors import Backoff, Child
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+C = TypeVar("C", bound=Clerk)
 
 
-class InjectedCrash(Exception):
-    """Somebody pulled the plug. Not a Refusal: the actor ends, and its supervisor takes over."""
-
-
-class Fate(Enum):
-    """What becomes of one attempt."""
-
-    FINE = "fine"
-    REFUSED = "refused"
-    CRASH_BEFORE = "crashed before"
-    CRASH_AFTER = "crashed after"
-    ANSWER_LOST = "answer lost"
+class CourierLost(Exception):
+    """No Refusal, so a crash: the component ends, and is started again."""
 
 
 @attrs.define
-class Trouble:
-    """The one source of it. Outlives the actors it strikes, so that it does not strike them in the
-    same place for ever."""
+class Crash:
+    """Crashes when every so many messages have been handled. Outside of ``Idempotent`` what was
+    done is done, and nobody hears of it; inside, it is rolled back."""
 
-    settings: Settings
-    met: Counter[tuple[str, Fate]] = attrs.field(init=False, repr=False, factory=Counter)
-    """What has happened, by component."""
-    _attempts: Counter[str] = attrs.field(init=False, repr=False, factory=Counter)
+    every: int
+    handled: int = 0
 
-    def fate(self, message: Step | Undo) -> Fate:
-        """Of this attempt. A refusal is for good: the next attempt hears it too."""
-        what = f"{type(message).__name__} {message.key}"
-        if isinstance(message, Step) and self._draw(what) < self.settings.refusal_rate:
-            return Fate.REFUSED
-        self._attempts[what] += 1
-        if self._draw(f"{what} {self._attempts[what]}") >= self.settings.crash_rate:
-            return Fate.FINE
-        broken = (Fate.CRASH_BEFORE, Fate.CRASH_BEFORE, Fate.CRASH_AFTER, Fate.CRASH_AFTER)
-        draw = self._draw(f"{what} {self._attempts[what]} how")
-        return (*broken, Fate.ANSWER_LOST)[int(draw * 5)]
+    async def __call__(self, envelope: Envelope, next: Next, /) -> Any:
+        """Handle one message."""
+        answer = await next(envelope)
+        self.handled += 1
+        if self.handled % self.every == 0:
+            raise CourierLost("the courier has lost the way")
+        return answer
 
-    def saga_falls(self, key: str) -> bool:
-        """Whether a saga crashes when it has the answer to this step; only the first time."""
-        what = f"saga {key}"
-        self._attempts[what] += 1
-        return self._attempts[what] == 1 and self._draw(what) < self.settings.crash_rate / 4
 
-    def crash(self, who: str, fate: Fate, key: str) -> InjectedCrash:
-        """The exception to raise, counted."""
-        self.met[who, fate] += 1
-        return InjectedCrash(f"{who} {fate.value} {key}")
+@attrs.frozen
+class Slow:
+    """Takes so many seconds for each message."""
 
-    def _draw(self, what: str) -> float:
-        return Random(f"{self.settings.seed} {what}").random()
+    seconds: float
+
+    async def __call__(self, envelope: Envelope, next: Next, /) -> Any:
+        """Handle one message."""
+        await trio.sleep(self.seconds)
+        return await next(envelope)
+
+
+@attrs.define
+class Kill:
+    """Kills the process, SIGKILL, when the ``nth`` message of a kind was handled: what was to be
+    done is done and on disk, and nobody has heard of it. That is the worst moment there is."""
+
+    message: str
+    nth: int
+    farewell: Callable[[Any], object]
+    handled: int = 0
+
+    async def __call__(self, envelope: Envelope, next: Next, /) -> Any:
+        """Handle one message."""
+        answer = await next(envelope)
+        if type(envelope.message).__name__ == self.message:
+            self.handled += 1
+            if self.handled == self.nth:
+                self.farewell(envelope.message)
+                os.kill(os.getpid(), signal.SIGKILL)
+        return answer
+
+
+def beset(cls: type[C], *outside: Middleware, inside: tuple[Middleware, ...] = ()) -> type[C]:
+    """The component, with trouble outside and inside of what it has itself."""
+    middleware = [*outside, *cls.middleware, *inside]
+    return type(cls.__name__, (cls,), {"__module__": cls.__module__, "middleware": middleware})
+
+
+def orders_in_trouble(*kills: Kill) -> type[Orders]:
+    """A mediator of components that crash, and are slow, and die with their process."""
+    restarts = Backoff(0.02, 0.1, reset=1.0)
+
+    class TroubledOrders(Orders):
+        components = [
+            Child(beset(Payments, *kills)),
+            Child(beset(Inventory, Slow(0.006), *kills)),
+            Child(
+                beset(Shipping, Crash(every=17), *kills, inside=(Crash(every=12),)),
+                backoff=restarts,
+            ),
+        ]
+
+    return TroubledOrders

@@ -18,7 +18,7 @@ class Lookups:
         self,
         *,
         status: str | None = None,
-        type: str | None = None,  # noqa: A002
+        type: str | None = None,
         id_prefix: str | None = None,
         ended_before: float | None = None,
         limit: int | None = None,

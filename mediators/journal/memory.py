@@ -36,6 +36,7 @@ class _Rows:
     position: int = 0
     number: int = 1
     """Without the shard: the first not in use."""
+    first_run: int = 1
     records: dict[int, tuple[int, int, bytes]] = attrs.Factory(dict)
     """Position to run number, seq and data."""
     left: int = 0
@@ -195,6 +196,9 @@ class MemoryJournal:
         for position in batch.consumed:
             rows.inbox.pop(position, None)
         for number in batch.removed:
+            row = self._runs.get(number)
+            if row is not None and row.run == max(self._ids[row.id]):
+                rows.first_run = max(rows.first_run, row.run + 1)
             self._forget(number)
         self._commits += 1
         if self._log is not None:
@@ -236,7 +240,7 @@ class MemoryReader:
         self,
         *,
         status: str | None = None,
-        type: str | None = None,  # noqa: A002
+        type: str | None = None,
         id_prefix: str | None = None,
         ended_before: float | None = None,
         limit: int | None = None,
@@ -303,6 +307,7 @@ class MemoryShard(Lookups):
         self.shard = shard
         self.epoch = rows.epoch
         self.next_number = span_of(shard)[0] + rows.number
+        self.first_run = rows.first_run
 
     def open_runs(self) -> Iterator[tuple[RunRow, Sequence[bytes]]]:
         """The runs that are not over, with the data of their records."""
@@ -326,6 +331,7 @@ class MemoryShard(Lookups):
             )
         self._journal._commit(self.shard, rows, batch)
         self.next_number = span_of(self.shard)[0] + rows.number
+        self.first_run = rows.first_run
 
     def release(self) -> None:
         """Give the shard back. Idempotent."""

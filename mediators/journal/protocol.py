@@ -107,7 +107,7 @@ class Reader(Protocol):
         self,
         *,
         status: str | None = None,
-        type: str | None = None,  # noqa: A002
+        type: str | None = None,
         id_prefix: str | None = None,
         ended_before: float | None = None,
         limit: int | None = None,
@@ -142,6 +142,10 @@ class Shard(Reader, Protocol):
     epoch: int
     next_number: int
     """The first run number not in use."""
+    first_run: int
+    """The ``run`` with which an id begins of which nothing is there. It is 1 until the latest run
+    of some id was removed, and then larger than that of every id so removed: what was removed may
+    have had that id, and its keys are not used again."""
     inline: bool
     """Whether an append is so cheap that it never needs a thread."""
 

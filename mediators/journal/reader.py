@@ -62,7 +62,7 @@ class SqliteReader:
         self,
         *,
         status: str | None = None,
-        type: str | None = None,  # noqa: A002
+        type: str | None = None,
         id_prefix: str | None = None,
         ended_before: float | None = None,
         limit: int | None = None,

@@ -39,6 +39,15 @@ _CONSUME = "DELETE FROM inbox WHERE address = ?"
 _REMOVE_RUN = "DELETE FROM runs WHERE number = ? AND ended IS NOT NULL"
 _REMOVE_RECORDS = "DELETE FROM records WHERE number = ?"
 _IS_THERE = "SELECT 1 FROM runs WHERE number = ?"
+_IS_LATEST = (
+    "SELECT run FROM runs AS gone WHERE number = ?"
+    " AND NOT EXISTS (SELECT 1 FROM runs WHERE id = gone.id AND run > gone.run)"
+)
+_FIRST_RUN = "SELECT value FROM meta WHERE name = 'first_run'"
+_RAISE_FIRST_RUN = (
+    "INSERT INTO meta (name, value) VALUES ('first_run', ?)"
+    " ON CONFLICT (name) DO UPDATE SET value = max(value, excluded.value)"
+)
 
 _ADD_SHARD = (
     "INSERT OR IGNORE INTO shards (shard, epoch, position, number, inbox) VALUES (?, 0, 0, 1, 0)"
@@ -86,11 +95,12 @@ class SqliteJournal:
             closed = self._writer is None
             writer, reader = self._open()
 
-            def raise_epoch(connection: sqlite3.Connection) -> tuple[int, int, int]:
+            def raise_epoch(connection: sqlite3.Connection) -> tuple[int, int, int, int]:
                 connection.execute(_ADD_SHARD, (shard,))
                 connection.execute(_RAISE_EPOCH, (shard,))
                 epoch, position, number = connection.execute(_SHARD, (shard,)).fetchone()
-                return int(epoch), int(position), int(number)
+                first_run = connection.execute(_FIRST_RUN).fetchone() or (1,)
+                return int(epoch), int(position), int(number), int(first_run[0])
 
             try:
                 row = self._commit(writer, raise_epoch)
@@ -219,6 +229,7 @@ class SqliteShard(Lookups):
         epoch: int,
         position: int,
         number: int,
+        first_run: int,
     ) -> None:
         super().__init__(reader)
         self._journal = journal
@@ -227,6 +238,7 @@ class SqliteShard(Lookups):
         self._low = span_of(shard)[0]
         self._position = position
         self.next_number = self._low + number
+        self.first_run = first_run
 
     def open_runs(self) -> Iterator[tuple[RunRow, Sequence[bytes]]]:
         """The runs that are not over, with the data of their records."""
@@ -292,6 +304,12 @@ class SqliteShard(Lookups):
         self._journal._release(self)
 
     def _remove(self, connection: sqlite3.Connection, numbers: list[tuple[int]]) -> None:
+        latest = [connection.execute(_IS_LATEST, number).fetchone() for number in numbers]
+        first_run = max((int(row[0]) + 1 for row in latest if row is not None), default=1)
+        if first_run > 1:
+            connection.execute(_RAISE_FIRST_RUN, (first_run,))
+            # Ahead of the commit: nobody may find an id gone and the number still the old one.
+            self.first_run = max(first_run, self.first_run)
         if connection.executemany(_REMOVE_RUN, numbers).rowcount != len(numbers):
             for number in numbers:
                 if connection.execute(_IS_THERE, number).fetchone() is not None:

@@ -1,7 +1,8 @@
 """Tools for tests of what a mediator coordinates."""
 
 from mediators.testing.keys import call_with_key
-from mediators.testing.replayed import Replayed, ReplayDiffers, always_replay
+from mediators.testing.replaying import Difference, replay_journal
+from mediators.testing.replayed import ReplayDiffers, Replayed, always_replay
 from mediators.testing.stubs import (
     Called,
     RunWorkflows,
@@ -16,6 +17,7 @@ from mediators.testing.stubs import (
 
 __all__ = [
     "Called",
+    "Difference",
     "ReplayDiffers",
     "Replayed",
     "RunWorkflows",
@@ -25,6 +27,7 @@ __all__ = [
     "call_with_key",
     "crash",
     "hang",
+    "replay_journal",
     "run_workflows",
     "slow",
     "stub_mediator",

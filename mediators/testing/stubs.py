@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from actors import Later, Ref, System
 
 
+MODULE = "stubs"
+"""Where the classes made here say that they are from: what the library's own handle is no route."""
+
+
 class StubCrash(Exception):
     """What a stub crashes with that was told to :data:`crash`."""
 
@@ -218,15 +222,17 @@ def stub_mediator(
 
     component: Any = Stub
     if told.handled:
-        component = type("StubComponent", (Stub,), {"answer": handles(*told.handled)(answer)})
-    body = {
+        body = {"answer": handles(*told.handled)(answer), "__module__": MODULE}
+        component = type("StubComponent", (Stub,), body)
+    attributes = {
+        "__module__": MODULE,
         "components": [Child(component, told, id="stub")],
         "workflows": list(workflows),
         "journal": journal,
         "types": list(types),
         **attributes,
     }
-    return type("StubMediator", (Mediator,), body)
+    return type("StubMediator", (Mediator,), attributes)
 
 
 class RunWorkflows:

@@ -16,7 +16,7 @@ from trio.testing import wait_all_tasks_blocked
 from actors import Actor, Call, Later, Ref, Refusal, handles, open_system
 from mediators import Handle, Idempotent, Mediator, MemoryJournal, Start, Workflow
 from mediators import history as h
-from supervisors import Child
+from supervisors import Backoff, Child
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -72,10 +72,19 @@ class Unpack(Call[str]):
 
 
 @attrs.frozen
+class Fetch(Call[list[str]]):
+    """Asks for a list; the script says which."""
+
+    what: str
+    items: list[str] = attrs.Factory(list[str])
+
+
+@attrs.frozen
 class Tell:
     """A signal."""
 
     text: str
+    items: list[str] = attrs.Factory(list[str])
 
 
 @attrs.frozen
@@ -103,6 +112,7 @@ class World:
         keyed: bool | Path = False,
         script: dict[str, list[Any]] | None = None,
         types: tuple[Any, ...] = (),
+        backoff: Backoff | None = None,
         **attributes: Any,
     ) -> None:
         self.clock = clock
@@ -111,12 +121,15 @@ class World:
         self.keyed = keyed
         self.script = script or {}
         self.types = types
+        self.backoff = backoff
         self.attributes = attributes
         self.journal = MemoryJournal()
         self.done: list[str] = []
         self.keys: list[str | None] = []
         self.intended: list[bool] = []
         """For each thing done, whether its intent was on disk by then."""
+        self.messages: list[Any] = []
+        """What came as a Fetch, the very objects."""
         self.hanging: dict[str, Later[Any]] = {}
         self.system: System
 
@@ -137,7 +150,10 @@ class World:
     def _parts(self) -> dict[str, Any]:
         return {
             "journal": self.journal,
-            "components": [Child(Worker, self, id="worker"), Child(Packer, self, id="packer")],
+            "components": [
+                Child(Worker, self, id="worker", backoff=self.backoff),
+                Child(Packer, self, id="packer", backoff=self.backoff),
+            ],
             "workflows": [Flow, Other],
             "types": [Tell, *self.types],
         }
@@ -207,6 +223,12 @@ class Worker(Actor):
     @handles
     def do(self, message: Do) -> str:
         return str_or_later(self.world.act(self, message.what))
+
+    @handles
+    def fetch(self, message: Fetch) -> list[str]:
+        self.world.messages.append(message)
+        found: list[str] = self.world.act(self, message.what)
+        return found
 
     @handles
     def undo(self, message: Undo) -> str:

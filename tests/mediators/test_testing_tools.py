@@ -1,0 +1,202 @@
+"""mediators.testing: stub components, replay after every turn, death at every commit."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import pytest
+import trio
+
+from actors import Call, Refusal, System
+from mediators import MemoryJournal, Retry, Start, StepFailed, Workflow
+from mediators.testing import (
+    RunWorkflows,
+    Stubs,
+    always_replay,
+    crash,
+    hang,
+    run_workflows,
+    slow,
+)
+
+if TYPE_CHECKING:
+    from actors.testing import VirtualClock
+    from mediators.testing import Replayed
+
+DAYS = 86_400.0
+
+
+class NoRoom(Refusal):
+    pass
+
+
+@attrs.frozen
+class Charge(Call[int]):
+    amount: int
+
+
+@attrs.frozen
+class Ship(Call[str]):
+    order: str
+
+
+@attrs.frozen
+class Refund(Call[None]):
+    payment: int
+
+
+@attrs.frozen
+class Poke:
+    what: str
+
+
+@attrs.define
+class PlaceOrder(Workflow[str]):
+    id: str = "order-1"
+    amount: int = 10
+
+    async def run(self) -> str:
+        payment = await self.step(Charge(self.amount), undo=Refund)
+        parcel = await self.step(Ship(self.id), retry=Retry(attempts=3))
+        return f"{payment} {parcel}"
+
+
+@attrs.define
+class Remind(Workflow[int]):
+    id: str = "remind"
+
+    async def run(self) -> int:
+        began = self.now()
+        await self.sleep(30 * DAYS)
+        poke = await self.receive(Poke, timeout=DAYS)
+        assert poke is None
+        return (self.now() - began).days
+
+
+async def test_a_workflow_is_run_with_components_that_answer_as_they_are_told(
+    system: System,
+) -> None:
+    stubs = Stubs({Charge: lambda message: message.amount + 1, Ship: "sent"})
+    async with run_workflows(system, [PlaceOrder], stubs) as orders:
+        assert await orders.call(PlaceOrder()) == "11 sent"
+    assert stubs.messages() == [Charge(10), Ship("order-1")]
+    assert stubs.keys(Charge) == ["order-1/1/Charge.1"]
+
+
+async def test_what_is_told_in_a_list_is_done_one_after_another(workflows: RunWorkflows) -> None:
+    orders = await workflows([PlaceOrder], {Charge: 7, Ship: [crash, crash, "sent"]})
+    assert await orders.call(PlaceOrder(), timeout=60) == "7 sent"
+    assert workflows.stubs.messages(Ship) == [Ship("order-1")] * 3
+    assert workflows.stubs.keys(Ship) == ["order-1/1/Ship.2"]
+
+
+async def test_a_refusal_is_an_answer_and_what_was_done_is_undone(workflows: RunWorkflows) -> None:
+    orders = await workflows([PlaceOrder], {Charge: 7, Ship: NoRoom("full"), Refund: None})
+    with pytest.raises(NoRoom, match="full"):
+        await orders.call(PlaceOrder(), timeout=60)
+    assert workflows.stubs.messages() == [Charge(7 + 3), Ship("order-1"), Refund(7)]
+
+
+async def test_a_stub_that_hangs_is_given_up_after_the_attempts(
+    workflows: RunWorkflows, virtual_clock: VirtualClock
+) -> None:
+    orders = await workflows([PlaceOrder], {Charge: 7, Ship: [hang, crash, hang], Refund: None})
+    with pytest.raises(StepFailed, match="CallTimeout"):
+        await orders.call(PlaceOrder(), timeout=None)
+    assert virtual_clock.time > 20
+
+
+@pytest.mark.parametrize("idempotent", [False, True])
+async def test_a_slow_stub_answers_in_virtual_seconds(
+    workflows: RunWorkflows, virtual_clock: VirtualClock, idempotent: bool
+) -> None:
+    async def ship(message: Ship) -> str:
+        await trio.sleep(2)
+        return f"{message.order} sent"
+
+    stubs = Stubs({Charge: slow(5, slow(1, 7)), Ship: ship}, idempotent=idempotent)
+    orders = await workflows([PlaceOrder], stubs)
+    assert await orders.call(PlaceOrder(), timeout=60) == "7 order-1 sent"
+    assert virtual_clock.time == pytest.approx(8)
+
+
+async def test_thirty_days_pass_at_once_under_the_virtual_clock(
+    workflows: RunWorkflows, virtual_clock: VirtualClock
+) -> None:
+    reminders = await workflows([Remind], {})
+    assert await reminders.call(Remind(), timeout=None) == 31
+    assert virtual_clock.time == pytest.approx(31 * DAYS)
+
+
+async def test_a_second_mediator_takes_up_what_the_journal_has_open(
+    workflows: RunWorkflows, system: System
+) -> None:
+    journal = MemoryJournal()
+    stubs = Stubs({Charge: 7, Ship: [hang, "sent"]})
+    async with run_workflows(system, [PlaceOrder], stubs, journal=journal) as orders:
+        handle = await orders.call(Start(PlaceOrder()))
+        await trio.sleep(1)
+    orders = await workflows([PlaceOrder], stubs, journal=journal)
+    assert await orders.call(PlaceOrder(), timeout=60) == "7 sent"
+    assert handle.id == "order-1"
+    assert len(stubs.messages(Charge)) == 1
+
+
+def test_what_a_stub_cannot_be_told_is_refused_at_once() -> None:
+    wrong: Any = {Poke: 1}
+    with pytest.raises(TypeError, match="classes of Calls"):
+        Stubs(wrong)
+    with pytest.raises(ValueError, match="none in it"):
+        Stubs({Ship: []})
+
+
+# -- replay after every turn
+
+
+async def test_after_every_turn_the_record_is_replayed(
+    always_replayed: Replayed, workflows: RunWorkflows
+) -> None:
+    answers = {Charge: 7, Ship: [crash, hang, NoRoom("full")], Refund: [crash, None]}
+    orders = await workflows([PlaceOrder], answers)
+    with pytest.raises(NoRoom):
+        await orders.call(PlaceOrder(), timeout=60)
+    assert always_replayed.turns >= 5
+    assert always_replayed.differences == []
+
+
+async def test_a_workflow_that_its_record_does_not_make_again_is_told_of(
+    workflows: RunWorkflows,
+) -> None:
+    seen: list[int] = []
+
+    @attrs.define
+    class Unsteady(Workflow[int]):
+        async def run(self) -> int:
+            seen.append(1)
+            await self.step(Charge(len(seen)))
+            return await self.step(Charge(0))
+
+    orders = await workflows([Unsteady], {Charge: 7})
+    with pytest.raises(AssertionError, match="something else than what was recorded"):  # noqa: SIM117
+        with always_replay():
+            await orders.call(Unsteady(), timeout=60)
+
+
+async def test_a_state_that_is_not_in_the_record_is_told_of(
+    workflows: RunWorkflows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mediators import events
+
+    live = events.HANDLERS[events.h.Completed]
+
+    def forgets_the_undo(execution: Any, event: Any) -> None:
+        live(execution, event)
+        if execution.expected is None:
+            execution.undos.clear()
+
+    monkeypatch.setitem(events.HANDLERS, events.h.Completed, forgets_the_undo)
+    orders = await workflows([PlaceOrder], {Charge: 7, Ship: "sent"})
+    with always_replay(collect=True) as replayed:
+        await orders.call(PlaceOrder(), timeout=60)
+    assert "undos is []" in replayed.differences[0]
