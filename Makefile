@@ -27,7 +27,7 @@ help: ## say what there is
 	@echo
 	@sed -n 's/^#   /  /p' Makefile
 
-demo: ## run the order saga: payments, inventory and shipping under supervision
+demo: ## run the order saga: its process is killed three times, and goes on
 	$(call ready)
 	@$(RUN) -m examples.order_saga $(ARGS)
 
@@ -75,9 +75,10 @@ coverage: ## run the tests and report the branches they leave out
 	$(RUN) -m coverage report --include="*/actors/*,actors/*"
 	$(RUN) -m coverage report --include="*/supervisors/*,supervisors/*"
 	$(RUN) -m coverage report --include="*/mediators/*,mediators/*"
+	$(RUN) -m coverage report --include="*/observers/*,observers/*"
 
 clean: ## remove all that was made here, environments included
-	rm -rf build dist docs/_build htmlcov .coverage .coverage.* .hypothesis .import_linter_cache
+	rm -rf .demo build dist docs/_build htmlcov .coverage .coverage.* .hypothesis .import_linter_cache
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .bench-venv
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 	@for venv in "$(VENV)" "$(VENV)"-3.*; do \

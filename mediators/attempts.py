@@ -16,8 +16,9 @@ from mediators import history as h
 from mediators.commands import Effect, Step
 from mediators.idempotency import Settle
 from mediators.outcomes import ENDINGS
-from mediators.payloads import NotEncodable
+from mediators.payloads import NotEncodable, Undecodable, UnknownType
 from mediators.retry import DEFAULT_RETRY, STEP_TIMEOUT
+from mediators.types import brief
 
 if TYPE_CHECKING:
     from actors.place import Place
@@ -55,8 +56,13 @@ class Attempt(Slot):
         target: Place,
         timeout: float | None,
     ) -> None:
-        super().__init__(message, target, timeout)
-        self.holder = None
+        # As Slot does, without a further call for every step.
+        self.message = message
+        self.place = target
+        self.holder = self.deadline = self.task = self.room = self.cell = None
+        self.value = self.error = None
+        self.timeout = timeout
+        self.inherited = self.done = self.taken = False
         self.driver = driver
         self.execution = execution
         self.path = path
@@ -122,15 +128,16 @@ class Attempts:
     def send(self, execution: Execution, command: Step) -> None:
         """One attempt. Its intent is on disk."""
         path = command.path
-        if execution.open.get(path) is not command or command.call is not None:
-            return  # it was cut before anything was sent
+        if execution.open.get(path) is not command or command.call is not None or is_cut(command):
+            return
         command.sent = True
         if isinstance(command, Effect):
             self._run(execution, command)
             return
         driver = self._driver
-        assert command.encoded is not None
-        message = execution.types.decode(command.encoded)
+        message = self._message_of(execution, command)
+        if message is None:
+            return
         target = driver.target(type(message))
         if target is None:
             what = f"No component handles {type(message).__name__}."
@@ -138,6 +145,21 @@ class Attempts:
             return
         timeout = command.timeout if command.retry is not None else STEP_TIMEOUT
         command.call = self._post(Attempt(driver, execution, path, message, target, timeout))
+
+    def _message_of(self, execution: Execution, command: Step) -> Any:
+        """What a step sends, always as it was recorded. None, and an incident, if that cannot be:
+        its class, or the function of an effect, is not there any more."""
+        path = command.path
+        assert command.encoded is not None
+        try:
+            message = execution.types.decode(command.encoded)
+            if command.kind != "effect":
+                return message
+            what = f"The function {message[0]} cannot be reached any more."
+        except (UnknownType, Undecodable) as error:
+            what = str(error)
+        self._driver.turn(execution, h.Stuck(path, h.Trouble(path, what)))
+        return None
 
     def _post(self, attempt: Attempt) -> Attempt:
         place = attempt.place
@@ -166,6 +188,7 @@ class Attempts:
         timeout = command.timeout
         try:
             with trio.move_on_after(float("inf") if timeout is None else timeout) as scope:
+                assert command.encoded is not None
                 _, args = execution.types.decode(command.encoded)
                 done.value = await command.function(*args)
             if scope.cancelled_caught:
@@ -245,11 +268,26 @@ class Attempts:
     def again(self, execution: Execution, command: Step, reason: str) -> None:
         """The time for a further attempt has come: its intent first."""
         path = command.path
-        if execution.open.get(path) is not command or command.call is not None:
+        if execution.open.get(path) is not command or command.call is not None or is_cut(command):
             return
         number = command.attempts + command.deaths + 2
         self._driver.turn(execution, h.Attempted(path, number, reason))
         self._driver.out("send", execution, command)
+
+    def go_on(self, execution: Execution, command: Step, before: Step) -> None:
+        """The run of this command was rebuilt: it goes on as the one before it."""
+        path = command.path
+        command.call, command.sent, command.rerun = before.call, before.sent, before.rerun
+        if command.call is not None or path in execution.incidents or execution.is_kept(path):
+            return
+        if command.branch is None and command.kind != "undo":
+            self._driver.out("settle", execution, command)
+        elif not command.sent:
+            self._driver.out("send", execution, command)
+        else:
+            retry = command.retry or DEFAULT_RETRY
+            delay = retry.delay(command.attempts + 1, self._driver.random)
+            self._driver.later(delay, ("retry", execution, command, "crashed"))
 
     def took_up(self, execution: Execution, command: Step) -> None:
         """The owner of this command has died: what became of its last attempt nobody knows."""
@@ -283,7 +321,10 @@ class Attempts:
             return
         target = None
         if not isinstance(command, Effect):
-            target = self._driver.target(type(message_of(execution, command)))
+            message = self._message_of(execution, command)
+            if message is None:
+                return
+            target = self._driver.target(type(message))
         if target is None or target in self._driver.forgetful:
             self._settle_by_hand(execution, command)
             return
@@ -329,18 +370,18 @@ class Attempts:
         if command.undo is None and command.undo_encoded is None:
             self._driver.turn(execution, h.Settled(command.path))
             return
-        if not command.rerun:
-            command.rerun = True
-            command.attempts = command.deaths = 0
+        retry = command.retry or DEFAULT_RETRY
+        if command.settling and command.attempts + command.deaths + 1 >= retry.attempts:
+            what = "Attempts have not told what it has done, and the process has ended meanwhile."
+            self._driver.turn(execution, h.Stuck(command.path, h.Trouble(command.path, what)))
+            return
+        command.rerun = True
         self.again(execution, command, "settle")
 
 
-def message_of(execution: Execution, command: Step) -> Any:
-    """What a step sends: as the code gave it, or as it was recorded."""
-    if command.message is None:
-        assert command.encoded is not None
-        command.message = execution.types.decode(command.encoded)
-    return command.message
+def is_cut(command: Step) -> bool:
+    """Whether nobody waits for a step any more: no further attempt is made, it settles."""
+    return command.branch is None and command.kind != "undo" and not command.rerun
 
 
 def make_undo(execution: Execution, command: Step, encoded: Raw) -> tuple[Raw | None, str | None]:
@@ -354,4 +395,5 @@ def make_undo(execution: Execution, command: Step, encoded: Raw) -> tuple[Raw | 
             return None, None
         return execution.encode(message, f"the undo of {command.path}"), None
     except Exception as error:
-        return None, f"The undo function raised: {error}"
+        answer = brief(execution.types.decode(encoded))
+        return None, f"There is no undo for the answer {answer}: {error}"

@@ -47,13 +47,15 @@ class Agenda:
 
     def due(self) -> list[Any]:
         """Take out what is due by now, in order, and set the timer for the rest."""
+        heap = self._heap
+        if not heap:
+            return []
         now = self._now()
         entries = []
-        while self._heap and self._heap[0][0] <= now:
-            entries.append(heapq.heappop(self._heap)[2])
-        self._armed = inf
-        if self._heap:
-            self._arm(self._heap[0][0])
+        while heap and heap[0][0] <= now:
+            entries.append(heapq.heappop(heap)[2])
+        if heap and heap[0][0] != self._armed:
+            self._arm(heap[0][0])
         return entries
 
     def close(self) -> None:

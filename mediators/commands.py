@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 from msgspec import Raw
 
 from actors import Call
+from actors.validation import check_seconds
 from mediators.history import NIL, Awaited, Continued, Forked, Intended, Slept, Spawned
 from mediators.outcomes import Bug, Incident
 from mediators.payloads import journal_name
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 Undo: TypeAlias = "Callable[[Any], Call[Any]] | Call[Any] | None"
 
+
 def id_of(workflow: Any) -> str | None:
     """The id a workflow gives itself, if it does. What its property raises leaves as it is."""
     try:
@@ -33,6 +35,15 @@ def id_of(workflow: Any) -> str | None:
             raise
         return None
     return None if own is None else str(own)
+
+
+def timeout_of(workflow: Any) -> float | None:
+    """The seconds a run of it may take, by its class or by a field of that name. Raises TypeError
+    or ValueError for what is no duration."""
+    timeout: float | None = workflow.timeout
+    if timeout is not None:
+        check_seconds(f"{type(workflow).__name__}.timeout", timeout, zero=False)
+    return timeout
 
 
 WAIT: Any = object()
@@ -80,6 +91,7 @@ class Step(Command):
         "rerun",
         "retry",
         "sent",
+        "settling",
         "timeout",
         "undo",
         "undo_encoded",
@@ -115,6 +127,8 @@ class Step(Command):
         """Whether anything may have gone out."""
         self.rerun = False
         """It is run again only to learn what it has done."""
+        self.settling = False
+        """Such an attempt is on record: attempts and deaths are counted from the first of them."""
 
     @property
     def label(self) -> str:
@@ -128,7 +142,9 @@ class Step(Command):
         self.encoded = self.encode(execution)
         if isinstance(self.undo, Call):
             self.undo_encoded = execution.encode(self.undo, f"the undo of {self.path}")
-        execution.produce(Intended(self.path, self.kind, self.encoded, self.undo_encoded or NIL))
+        by_answer = self.undo is not None and self.undo_encoded is None
+        undo = self.undo_encoded or NIL
+        execution.produce(Intended(self.path, self.kind, self.encoded, undo, by_answer))
         execution.act("send", self)
         return WAIT
 
@@ -211,7 +227,7 @@ class Receive(Command):
         if signal is not None:
             del execution.open[self.path]
             return signal.value
-        execution.receives.append(self)
+        execution.receives = [*execution.receives, self]
         if self.until is not None:
             execution.act("wake", self)
         return WAIT
@@ -239,6 +255,7 @@ class ChildRun(Command):
 
     def begin(self, execution: Execution) -> Any:
         own = execution.guarded(lambda: id_of(self.workflow))
+        execution.guarded(lambda: timeout_of(self.workflow))
         self.id = execution.key(self.path) if own is None else own
         self.encoded = execution.encode(self.workflow, self.path)
         execution.children += 1
@@ -308,6 +325,7 @@ class ContinueAsNew(Command):
         if execution.children:
             raise Bug(Incident(self.path, "continue_as_new() while child workflows run"))
         del execution.open[self.path]
+        execution.guarded(lambda: timeout_of(self.workflow))
         execution.produce(Continued(execution.encode(self.workflow, self.path)))
         execution.continued()
         return WAIT

@@ -14,7 +14,7 @@ from actors.dispatch import NONE
 from mediators import history as h
 from mediators import verbs as v
 from mediators.attempts import make_undo
-from mediators.commands import Step, id_of
+from mediators.commands import Step, id_of, timeout_of
 from mediators.execution import Execution
 from mediators.guard import NoTask
 from mediators.handle import Handle
@@ -88,16 +88,20 @@ class Desk:
             own = id_of(workflow)
         except Exception as error:
             raise VerbRefused(f"{type(workflow).__name__}.id raised {error!r}") from error
+        try:
+            bound = timeout_of(workflow) if timeout is None else timeout
+        except (TypeError, ValueError) as error:
+            raise VerbRefused(str(error)) from error
         id = own if own is not None else key or driver.draw_id()
         encoded = Raw(driver.types.encode(workflow, type(workflow).__name__))
 
         def begun() -> None:
             if result:
-                driver.waiters.setdefault(id, []).append(self._to(later))
+                driver.wait_for(id, self._to(later), later)
             else:
                 self._answer(later, Handle(driver.place.ref, id, type(workflow)))
 
-        event = driver.started(workflow, encoded, id, timeout=timeout, key=key)
+        event = driver.started(workflow, encoded, id, timeout=bound, key=key)
         name = journal_name(type(workflow))
         present = driver.find_open(id)
         row = None if present is not None else driver.find(id)
@@ -141,7 +145,12 @@ class Desk:
         """Whether the run was started with these contents."""
         for data in self._driver.records(number)[:1]:
             started: Any = h.decode_turn(data).events[0]
-            return self._driver.types.same_bytes(h.origin_of(started), encoded)
+            try:
+                return self._driver.types.same_bytes(h.origin_of(started), encoded)
+            except (UnknownType, Undecodable) as error:
+                raise VerbRefused(
+                    f"The id {started.id!r} is taken by a workflow that cannot be read: {error}"
+                ) from error
         return False
 
     def _replace(
@@ -168,7 +177,7 @@ class Desk:
             except VerbRefused as refusal:
                 driver.out("fail", later, refusal)
 
-        driver.waiters.setdefault(present.id, []).append(ended)
+        driver.wait_for(present.id, ended)
         if present.cancelled is None:
             driver.turn(present, h.Cancelled("it is replaced"))
 
@@ -192,7 +201,7 @@ class Desk:
     def result(self, message: v.Result, later: Later[Any]) -> None:
         """``Result``: answered when the workflow ends."""
         if self._driver.find_open(message.id) is not None:
-            self._driver.waiters.setdefault(message.id, []).append(self._to(later))
+            self._driver.wait_for(message.id, self._to(later), later)
         else:
             self.past(self._row(message.id), self._to(later))
 
@@ -210,14 +219,20 @@ class Desk:
             driver.turn(parent, h.ChildEnded(command.path, str(status), value, []))
 
         child = driver.find_open(command.id)
+        row = driver.find(command.id) if child is None else None
+        there = child or row
+        if there is not None and command.id not in driver.unreadable:
+            if command.encoded is not None and not self._same(there.number, command.encoded):
+                ended(Status.FAILED, Raw(driver.types.encode_refusal(self._conflict(command.id))))
+                return
         if child is not None:
-            driver.waiters.setdefault(command.id, []).append(ended)
+            driver.wait_for(command.id, ended)
             return
-        row = driver.find(command.id)
         if row is not None and row.over:
             self.past(row, ended)
         elif row is None:
-            error = WorkflowEnded(command.id, Status.FAILED, "there is no such workflow")
+            reason = "there is no such workflow, and its class is not among those of the mediator"
+            error = WorkflowEnded(command.id, Status.FAILED, reason)
             ended(Status.FAILED, Raw(driver.types.encode_refusal(error)))
 
     # -- what is asked of one workflow
@@ -404,15 +419,19 @@ class Desk:
         """``Fork``: a new run with the history of this one, up to before an outcome."""
         driver = self._driver
         row = self._row(message.id)
-        if driver.find_open(message.new_id) is not None or driver.find(message.new_id):
-            raise StartConflict(f"There is a workflow {message.new_id!r} already.")
+        self._check_readable(row.id)
+        id = row.id if message.new_id is None else message.new_id
+        if driver.find_open(id) is not None:
+            raise StartConflict(f"The workflow {id!r} runs; it is forked under another id.")
+        if id != row.id and driver.find(id) is not None:
+            raise StartConflict(f"There is a workflow {id!r} already.")
         self._check_room()
         turns = [h.decode_turn(data) for data in driver.records(row.number)]
         kept = turns_before(turns, message.at)
         if kept is None:
             raise VerbRefused(f"Workflow {message.id!r} has no outcome of a step {message.at!r}.")
-        driver.take_over(message.new_id, row, kept)
-        self._answer(later, Handle(driver.place.ref, message.new_id))
+        driver.take_over(id, row, kept)
+        self._answer(later, Handle(driver.place.ref, id))
 
     def listing(self, message: v.ListWorkflows, later: Later[Any]) -> None:
         """``ListWorkflows``."""
@@ -468,11 +487,12 @@ VERBS: dict[type, Callable[[Desk, Any, Later[Any]], None]] = {
 
 def copied(workflow: Any) -> Any:
     """A workflow's state for somebody to look at; commands of the copy go nowhere."""
-    execution, workflow._execution = getattr(workflow, "_execution", None), None
+    execution = getattr(workflow, "_execution", None)
+    object.__setattr__(workflow, "_execution", None)
     try:
         return copy.deepcopy(workflow)
     finally:
-        workflow._execution = execution
+        object.__setattr__(workflow, "_execution", execution)
 
 
 def fields_of(workflow: Any) -> dict[str, Any]:

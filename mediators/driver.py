@@ -14,14 +14,15 @@ import msgspec
 from mediators import history as h
 from mediators.attempts import Attempts
 from mediators.clock import Agenda
-from mediators.commands import Step
+from mediators.commands import Step, timeout_of
 from mediators.committer import Committer
 from mediators.desk import Desk
-from mediators.execution import Execution
+from mediators.execution import NOTHING, Execution
 from mediators.journal.protocol import RunRow
 from mediators.outcomes import Incident, Status
 from mediators.payloads import Undecodable, UnknownType, journal_name
 from mediators.recovery import Recovery
+from mediators.rendering import read
 from mediators.replay import replay
 from mediators.retention import Retention
 from mediators.telemetry import RunEnded, RunStarted, SlowTurn, WorkflowStopped
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
     from msgspec import Raw
 
+    from actors import Later
     from actors.place import Place
     from mediators.commands import ChildRun
     from mediators.history import Event
@@ -39,6 +41,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("mediators")
 
+AT_ONCE = frozenset({"child", "cancel_child", "ended", "continued"})
+"""What follows from a turn within its batch; everything else waits until that is on disk."""
+RUNNING = str(Status.RUNNING)
 SLOW_TURN = 0.1
 """Seconds of a workflow's own computing between two commands that are reported."""
 
@@ -58,13 +63,16 @@ class Driver:
         self.runs: dict[int, Execution] = {}
         """The runs that are not over, by number."""
         self.by_id: dict[str, Execution] = {}
-        self.waiters: dict[str, list[Callable[[Status, Raw], object]]] = {}
+        self.waiters: dict[str, list[tuple[Callable[[Status, Raw], object], Later[Any] | None]]]
+        self.waiters = {}
         """Who waits for the end of a workflow, by its id."""
         self.ended: dict[str, Execution] = {}
         """Runs whose end is not on disk yet, by id."""
         self.unreadable: dict[str, Incident] = {}
         """Workflows whose records say nothing that could be taken up."""
         self.outcomes: deque[Any] = deque()
+        self.targets: dict[type, Place] = {}
+        """Where messages of a class go, as far as some have gone."""
         self.forgetful: set[Place] = set()
         """Components without Idempotent, as far as they were asked."""
         self.attempts = Attempts(self)
@@ -79,7 +87,11 @@ class Driver:
 
     def target(self, message: type) -> Place | None:
         """The place a message of this class goes to."""
-        place: Place | None = self.mediator._target(message)
+        place = self.targets.get(message)
+        if place is None or place.state == "gone":
+            place = self.mediator._target(message)
+            if place is not None:
+                self.targets[message] = place
         return place
 
     def accepted(self) -> str:
@@ -142,26 +154,34 @@ class Driver:
         seconds = time.perf_counter() - began
         if seconds > SLOW_TURN:
             self._slow(execution, seconds)
-        for action in execution.actions:
-            self._act(execution, *action)
+        for what, item in execution.actions:
+            if what in AT_ONCE:
+                self._act(execution, what, item)
+            else:
+                committer.outbox.append((what, execution, item))
+        execution.spent()
         if (len(events) > 1 and type(events[1]) is h.Paused) or type(events[0]) is h.Paused:
             self._paused(execution, events)
-        if execution.listed != (status := listing(execution)) and execution.over is None:
+        if execution.listed != RUNNING or execution.troubled:
+            self._list(execution)
+
+    def _list(self, execution: Execution) -> None:
+        """Have the listing say where a run stands that does not just run."""
+        status = listing(execution)
+        if execution.listed != status and execution.over is None:
             execution.listed = status
-            committer.batch.statuses.append((status, None, execution.number))
+            self.committer.batch.statuses.append((status, None, execution.number))
 
     def _act(self, execution: Execution, what: str, item: Any) -> None:
-        """Some of what follows belongs into the same batch; the rest waits until it is on disk."""
+        """Some of what follows belongs into the same batch."""
         if what == "child":
             self._start_child(execution, item)
         elif what == "cancel_child":
             self.cancel_child(item)
         elif what == "ended":
             self._ended(execution, item)
-        elif what == "continued":
-            self._continued(execution, item)
         else:
-            self.committer.outbox.append((what, execution, item))
+            self._continued(execution, item)
 
     def _paused(self, execution: Execution, events: Sequence[Any]) -> None:
         paused = next(each for each in events if type(each) is h.Paused)
@@ -225,8 +245,8 @@ class Driver:
         """A payload for people to look at."""
         try:
             return self.types.decode(payload)
-        except (UnknownType, Undecodable) as error:
-            return error
+        except (UnknownType, Undecodable):
+            return read(payload)
 
     def _release(self, outbox: list[Any]) -> None:
         """What was waiting for the commit."""
@@ -262,7 +282,7 @@ class Driver:
     def started(self, workflow: Any, encoded: Raw, id: str, **more: Any) -> h.Started:
         """The first event of a run."""
         if more.get("timeout") is None:
-            more["timeout"] = type(workflow).timeout
+            more["timeout"] = timeout_of(workflow)
         first = self.shard.first_run
         return h.Started(id, first, encoded, self.random.getrandbits(63), **more)
 
@@ -312,11 +332,18 @@ class Driver:
         """A run of another id with a history that is there already."""
         first = turns[0].events[0]
         assert isinstance(first, h.Started)
-        started = msgspec.structs.replace(first, id=id, run=1, parent=None, detached=False)
+        run = row.run + 1 if id == row.id else self.shard.first_run
+        timeout = first.timeout
+        if timeout is not None:
+            # As much time as any run has, from now on.
+            timeout += self.now() - turns[0].time
+        started = msgspec.structs.replace(
+            first, id=id, run=run, parent=None, detached=False, timeout=timeout
+        )
         number = self.next_number
         self.next_number += 1
         batch = self.committer.batch
-        own = RunRow(number, id, 1, row.type, "running", self.now())
+        own = RunRow(number, id, run, row.type, "running", self.now())
         batch.runs.append(own)
         records = [
             h.encode_turn(
@@ -344,7 +371,7 @@ class Driver:
             ended = execution.produced[-1]
             assert isinstance(ended, h.Ended)
             self._child_ended(execution.parent, status, value, ended.undos)
-        for waiter in self.waiters.pop(execution.id, ()):
+        for waiter, _ in self.waiters.pop(execution.id, ()):
             waiter(status, value)
 
     def _child_ended(self, parent: tuple[int, str], status: Status, value: Raw, undos: Any) -> None:
@@ -368,7 +395,7 @@ class Driver:
             execution.run + 1,
             continued.workflow,
             self.random.getrandbits(63),
-            type(workflow).timeout,
+            timeout_of(workflow),
             execution.parent,
             execution.detached,
             carried,
@@ -381,9 +408,21 @@ class Driver:
         if self.by_id.get(execution.id) is execution:
             del self.by_id[execution.id]
         for command in execution.salvage.values():
-            command.drop()
+            if command.call is not None:
+                command.call.drop()
 
     # -- paused, and taken up again
+
+    def wait_for(
+        self, id: str, waiter: Callable[[Status, Raw], object], later: Later[Any] | None = None
+    ) -> None:
+        """Have ``waiter`` told of the end of the workflow that is open under ``id``; with ``later``
+        only as long as its caller is there."""
+        waiters = self.waiters.setdefault(id, [])
+        if len(waiters).bit_count() == 1:
+            # Now and then: those who have gone meanwhile.
+            waiters[:] = [each for each in waiters if each[1] is None or not each[1].done]
+        waiters.append((waiter, later))
 
     def find_open(self, id: str) -> Execution | None:
         """The run of this id that is not over, recovered now if it was not yet."""
@@ -397,27 +436,28 @@ class Driver:
 
     def rebuild(self, execution: Execution) -> None:
         """Bring a run back to its last good turn, from its record."""
-        if execution.over is not None or execution.paused is None:
+        if execution.over is not None or execution.paused is None or execution.orphan:
             return
-        calls = execution.salvage
         records = self.records(execution.number)
         execution.reset()
         execution.seq = 0
         incident = replay(execution, records)
         if incident is not None:
             logger.error("Workflow %r cannot be rebuilt: %s", execution.id, incident)
-        execution.actions = []
-        execution.produced = []
-        for path, call in calls.items():
+        execution.spent()
+        salvage, execution.salvage = execution.salvage, NOTHING
+        for path, before in salvage.items():
             command = execution.open.get(path)
             if isinstance(command, Step):
-                command.call, command.sent = call, True
+                self.attempts.go_on(execution, command, before)
         self.arm(execution)
 
     def arm(self, execution: Execution) -> None:
         """Enter the moments that a rebuilt run waits for."""
         for command in execution.open.values():
-            if command.wakes and command.until is not None:  # type: ignore[attr-defined]
+            if (
+                command.wakes and command.until is not None and not execution.is_kept(command.path)  # type: ignore[attr-defined]
+            ):
                 self.agenda.enter(command.until, ("wake", execution, command))  # type: ignore[attr-defined]
         if execution.inbox is not None:
             for signal in execution.inbox.unread:
@@ -444,4 +484,4 @@ class Driver:
 def listing(execution: Execution) -> str:
     """The status in listings: what can be told of a run without looking at its commands."""
     status = execution.status
-    return "running" if status is Status.WAITING else str(status)
+    return RUNNING if status is Status.WAITING else str(status)

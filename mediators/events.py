@@ -56,7 +56,7 @@ def completed(execution: Execution, event: Any) -> None:
     if command is None:
         return
     if execution.incidents:
-        execution.incidents.pop(path, None)
+        execution.lift(path)
     assert isinstance(command, Step)
     if command.kind != "undo":
         note_undo(execution, command, h.given(event.undo), event.fault)
@@ -70,7 +70,7 @@ def note_undo(execution: Execution, command: Step, made: Any, fault: str | None)
     """What took effect can be undone, from here on."""
     message = made if made is not None else command.undo_encoded
     if message is not None or fault is not None:
-        execution.undos.append(Undo(command.path, message, fault))
+        execution.note(Undo(command.path, message, fault))
 
 
 def settled_somewhere(execution: Execution, path: str) -> None:
@@ -87,7 +87,7 @@ def refused(execution: Execution, event: Any) -> None:
     command = execution.open.get(path)
     if command is None:
         return
-    execution.incidents.pop(path, None)
+    execution.lift(path)
     if path.startswith(UNDO):
         error = execution.types.decode_refusal(event.refusal)
         stuck_at(execution, path, Incident(path, f"The undo was refused: {error!r}"))
@@ -107,14 +107,14 @@ def failed(execution: Execution, event: Any) -> None:
 def fail(execution: Execution, path: str, error: StepFailed) -> None:
     """A step has failed; what it has done is not known."""
     command = execution.open.pop(path, None)
-    execution.incidents.pop(path, None)
+    execution.lift(path)
     if not isinstance(command, Step):
         return
     if command.branch is None:
         settled_somewhere(execution, path)
         return
     branch = command.branch
-    execution.unsettled[path] = command
+    execution.unsettled = {**execution.unsettled, path: command}
     command.branch = None
     execution.advance(branch, None, error)
 
@@ -123,7 +123,10 @@ def attempted(execution: Execution, event: Any) -> None:
     """A further attempt is about to be sent."""
     command = execution.open.get(event.path)
     if isinstance(command, Step):
-        if event.reason == "died":
+        if event.reason == "settle" and not command.settling:
+            command.settling = True
+            command.attempts = command.deaths = 0
+        elif event.reason in {"died", "settle"}:
             command.deaths += 1
         else:
             command.attempts += 1
@@ -139,7 +142,7 @@ def fired(execution: Execution, event: Any) -> None:
         return
     del execution.open[event.path]
     if isinstance(command, Receive):
-        execution.receives.remove(command)
+        execution.no_longer(command)
     execution.resume(command, None)
 
 
@@ -156,7 +159,7 @@ def signalled(execution: Execution, event: Any) -> None:
     signal = Signal(event.id, event.event, event.expires)
     for receive in execution.receives:
         if signal.matches(receive, execution):
-            execution.receives.remove(receive)
+            execution.no_longer(receive)
             del execution.open[receive.path]
             execution.resume(receive, signal.value)
             return
@@ -208,7 +211,7 @@ def child_ended(execution: Execution, event: Any) -> None:
         return
     execution.children -= 1
     for inner, message in event.undos:
-        execution.undos.append(Undo(f"{path}/{inner}", message))
+        execution.note(Undo(f"{path}/{inner}", message))
     if command.branch is None:
         settled_somewhere(execution, path)
     elif event.status == Status.DONE:
@@ -225,7 +228,7 @@ def child_ended(execution: Execution, event: Any) -> None:
 def settled(execution: Execution, event: Any) -> None:
     """A step has had no effect, and will have none."""
     execution.open.pop(event.path, None)
-    execution.incidents.pop(event.path, None)
+    execution.lift(event.path)
     settled_somewhere(execution, event.path)
 
 
@@ -238,7 +241,7 @@ def stuck(execution: Execution, event: Any) -> None:
 
 def stuck_at(execution: Execution, path: str, incident: Incident) -> None:
     """An incident stands; the rest of a rollback goes on."""
-    execution.incidents[path] = incident
+    execution.stand(path, incident)
     for rollback in execution.rollbacks:
         if rollback.knows(path):
             rollback.got_stuck(path, execution)
@@ -249,9 +252,10 @@ def retried(execution: Execution, event: Any) -> None:
     """Somebody decided to try again."""
     path = event.path
     command = execution.open.get(path)
-    if not isinstance(command, Step) or execution.incidents.pop(path, None) is None:
+    if not isinstance(command, Step) or execution.lift(path) is None:
         return
     command.attempts = command.deaths = 0
+    command.settling = False
     for rollback in execution.rollbacks:
         if rollback.knows(path):
             rollback.tried_again(path)
@@ -263,7 +267,7 @@ def skipped(execution: Execution, event: Any) -> None:
     """Somebody decided to leave it."""
     path = event.path
     command: Command | None = execution.open.get(path)
-    if command is None or execution.incidents.pop(path, None) is None:
+    if command is None or execution.lift(path) is None:
         return
     if command.branch is None:
         del execution.open[path]

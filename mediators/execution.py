@@ -9,14 +9,16 @@ come from the journal, and what follows is compared with what was recorded. So w
 from __future__ import annotations
 
 import inspect
+from inspect import CORO_CREATED
 from random import Random
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Raw
 
 from mediators.commands import WAIT, ChildRun, Command, Fork, Receive, Step
 from mediators.events import deliver
-from mediators.guard import NoTask
+from mediators.guard import NoTask, step_alone
 from mediators.history import (
     Cancelled,
     Carried,
@@ -26,6 +28,7 @@ from mediators.history import (
     Patched,
     Paused,
     Pivoted,
+    Signalled,
     Started,
     Trouble,
     origin_of,
@@ -45,7 +48,7 @@ from mediators.rollback import Rollback, Undo
 from mediators.signals import Inbox, Signal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
 
     from mediators.payloads import Types
 
@@ -53,6 +56,12 @@ UNCOUNTED = -(2**30)
 """Commands are counted no more: a branch that was cut off may have left some it had made."""
 STUBBORN = 100
 """Commands a cancelled coroutine may try before that is called a mistake."""
+
+
+NOTHING: Mapping[str, Any] = MappingProxyType({})
+"""What a run has none of, shared by all that have none: a workflow that waits is small."""
+SPENT: Any = ()
+"""What followed from the last turn, once it has been taken."""
 
 
 class Branch:
@@ -133,8 +142,8 @@ class Execution:
         """Its status in listings."""
         self.digest = 0
         """Of the message that started it, in this process."""
-        self.salvage: dict[str, Any] = {}
-        """Attempts that are under way while it is rebuilt, by path."""
+        self.salvage: Mapping[str, Step] = NOTHING
+        """Its steps, by path, while it is rebuilt: with the attempts that are under way."""
         self.reset()
 
     def reset(self) -> None:
@@ -143,20 +152,20 @@ class Execution:
         self.main: Branch | None = None
         self.open: dict[str, Command] = {}
         """What the run waits for, by path, in the order of the commands."""
-        self.receives: list[Receive] = []
-        self.undos: list[Undo] = []
-        self.unsettled: dict[str, Step] = {}
+        self.receives: Sequence[Receive] = ()
+        self.undos: Sequence[Undo] = ()
+        self.unsettled: Mapping[str, Step] = NOTHING
         """Steps that ended in StepFailed: what they did is not known."""
         self.inbox: Inbox | None = None
-        self.incidents: dict[str, Incident] = {}
-        self.rollbacks: list[Rollback] = []
+        self.incidents: Mapping[str, Incident] = NOTHING
+        self.rollbacks: Sequence[Rollback] = ()
         self.children = 0
         self.time = 0.0
-        self.produced: list[Event] = []
-        self.actions: list[tuple[str, Any]] = []
+        self.produced: list[Event] = SPENT
+        self.actions: list[tuple[str, Any]] = SPENT
         self.expected: list[Any] | None = None
         """On replay: what followed when this turn was recorded."""
-        self.patches: dict[str, bool] = {}
+        self.patches: Mapping[str, bool] = NOTHING
         self.seed = 0
         self.source: Random | None = None
         self.paused: Paused | None = None
@@ -192,6 +201,15 @@ class Execution:
             return Status.RUNNING
         return Status.WAITING if self.open else Status.RUNNING
 
+    @property
+    def troubled(self) -> bool:
+        """Whether it does anything but run and wait."""
+        return bool(self.incidents) or self.paused is not None or self.ending is not None
+
+    def is_kept(self, path: str) -> bool:
+        """Whether the outcome of a command has come and was not delivered yet."""
+        return any(getattr(event, "path", None) == path for event in self.queue or ())
+
     def key(self, path: str) -> str:
         """The idempotency key of a step, the same on every attempt and under every owner."""
         return f"{self.id}/{self.run}/{path}"
@@ -221,7 +239,8 @@ class Execution:
         known = self.patches.get(name)
         if known is None:
             mark = Patched(name)
-            known = self.patches[name] = self.expected is None or mark in self.expected
+            known = self.expected is None or mark in self.expected
+            self.patches = {**self.patches, name: known}
             if known:
                 self.produce(mark)
         return known
@@ -230,12 +249,39 @@ class Execution:
         """See :meth:`mediators.Workflow.pivot`."""
         if self.main is None or any(type(each) is Fork for each in self.open.values()):
             raise Bug(Incident("", "pivot() stands in a branch of gather or race"))
-        self.undos.clear()
-        self.unsettled.clear()
+        self.undos, self.unsettled = (), NOTHING
         self.pivoted = True
         self.produce(Pivoted())
 
+    # -- what most runs have none of
+
+    def note(self, undo: Undo) -> None:
+        """Something took effect that can be undone."""
+        if isinstance(self.undos, list):
+            self.undos.append(undo)
+        else:
+            self.undos = [*self.undos, undo]
+
+    def stand(self, path: str, incident: Incident) -> None:
+        """Somebody must decide about a path."""
+        self.incidents = {**self.incidents, path: incident}
+
+    def lift(self, path: str) -> Incident | None:
+        """Nobody has to decide about a path any more."""
+        incident = self.incidents.get(path)
+        if incident is not None:
+            self.incidents = {each: i for each, i in self.incidents.items() if each != path}
+        return incident
+
+    def no_longer(self, receive: Receive) -> None:
+        """A receive waits no longer."""
+        self.receives = [each for each in self.receives if each is not receive]
+
     # -- what follows
+
+    def spent(self) -> None:
+        """What followed from the last turn has been taken."""
+        self.produced = self.actions = SPENT
 
     def produce(self, event: Event) -> None:
         """Something for the journal."""
@@ -254,11 +300,14 @@ class Execution:
         self.produced = []
         self.actions = []
         try:
-            self.apply(event)
-        except Bug as bug:
+            deliver(self, event)
+        except Exception as error:
+            # Whatever it is, this run alone has it: the others of its mediator go on.
             self.produced = []
             self.actions = []
-            return self.stop_at(event, bug)
+            if not isinstance(error, Bug):
+                error = Bug(Incident("", f"{type(error).__name__}: {error}"))
+            return self.stop_at(event, error)
         return [event, *self.produced]
 
     def stop_at(self, event: Event, bug: Bug) -> list[Event]:
@@ -266,11 +315,7 @@ class Execution:
         incident = bug.incident
         trouble = Trouble(incident.path, incident.what, incident.recorded, incident.came)
         paused = Paused("pivot" if self.pivoted and is_ending(bug) else "mistake", trouble)
-        self.salvage = {
-            path: each.call
-            for path, each in self.open.items()
-            if isinstance(each, Step) and each.call is not None
-        }
+        self.salvage = {path: each for path, each in self.open.items() if isinstance(each, Step)}
         self.drop()
         self.queue = []
         self.paused = paused
@@ -302,7 +347,7 @@ class Execution:
             self.prepare(event)
         if self.orphan:
             return
-        self.workflow._execution = self
+        object.__setattr__(self.workflow, "_execution", self)
         self.main = Branch(self.workflow.run(), "", None, 0)
         self.advance(self.main, None)
 
@@ -322,8 +367,9 @@ class Execution:
     def leave(self) -> Carried:
         """What this run leaves to the next one."""
         inbox = self.inbox or Inbox()
+        kept = [each for each in self.queue or () if isinstance(each, Signalled)]
         return Carried(
-            [(each.id, each.event, each.expires) for each in inbox.unread],
+            [(each.id, each.event, each.expires) for each in (*inbox.unread, *kept)],
             list(inbox.seen),
             [(f"{self.run}/{each.path}", each.message) for each in self.undos if each.message],
             self.pivoted,
@@ -339,8 +385,7 @@ class Execution:
         tries = 0
         while True:
             try:
-                with NoTask():
-                    command = coroutine.send(value) if error is None else coroutine.throw(error)
+                command = step_alone(coroutine, value, error)
             except StopIteration as stop:
                 self.ended(branch, stop.value, None)
                 return
@@ -355,6 +400,7 @@ class Execution:
                 close(coroutine)
                 raise Bug(incident)
             if self.cancelled is not None and self.ending is None:
+                refuse(command)
                 tries += 1
                 if tries > STUBBORN:
                     raise Bug(Incident("", "run() goes on though it was cancelled."))
@@ -393,6 +439,8 @@ class Execution:
     def ended(self, branch: Branch, value: Any, error: BaseException | None) -> None:
         """A branch has come to its end."""
         if error is not None and not isinstance(error, ENDINGS):
+            if isinstance(error, Bug):
+                raise error
             if not isinstance(error, WorkflowCancelled) or self.cancelled is None:
                 raise Bug(mistake(error)) from error
         fork = branch.fork
@@ -483,7 +531,7 @@ class Execution:
             if (prefix := f"{fork.prefix}{index + 1}/") != spared
         )
         rollback = Rollback(prefixes, lambda: self.fork_ended(fork, value, error))
-        self.rollbacks.append(rollback)
+        self.rollbacks = [*self.rollbacks, rollback]
         fork.rollback = rollback
         self.cut_branches(fork, rollback)
         self.collect_unsettled(rollback)
@@ -523,7 +571,7 @@ class Execution:
             self.settle(command, rollback)
         else:
             if isinstance(command, Receive):
-                self.receives.remove(command)
+                self.no_longer(command)
             if isinstance(command, ChildRun):
                 self.children -= 1
             del self.open[command.path]
@@ -532,30 +580,37 @@ class Execution:
         """A rollback waits until it is certain what a command has done."""
         command.branch = None
         self.open[command.path] = command
-        self.incidents.pop(command.path, None)
+        self.lift(command.path)
         rollback.waiting.add(command.path)
         self.act("cancel_child" if isinstance(command, ChildRun) else "settle", command)
 
     def collect_unsettled(self, rollback: Rollback) -> None:
         """What ended in StepFailed settles, too."""
-        for path in [path for path in self.unsettled if path.startswith(rollback.prefixes)]:
-            self.settle(self.unsettled.pop(path), rollback)
+        for path, command in self.unsettled.items():
+            if path.startswith(rollback.prefixes):
+                self.settle(command, rollback)
+        self.unsettled = {
+            path: each
+            for path, each in self.unsettled.items()
+            if not path.startswith(rollback.prefixes)
+        }
 
     def cut_code(self, coroutine: Any) -> None:
         """Run the ``finally`` of a branch that was cut off; commands in there are refused."""
         self.unawaited = UNCOUNTED
-        if coroutine is None or inspect.getcoroutinestate(coroutine) == inspect.CORO_CREATED:
+        if coroutine is None or inspect.getcoroutinestate(coroutine) == CORO_CREATED:
             if coroutine is not None:
                 coroutine.close()
             return
         for _ in range(STUBBORN):
             try:
                 with NoTask():
-                    coroutine.throw(WorkflowCancelled())
+                    command = coroutine.throw(WorkflowCancelled())
             except (StopIteration, WorkflowCancelled, *ENDINGS):
                 return
             except Exception as error:
                 raise Bug(mistake(error)) from error
+            refuse(command)
         raise Bug(Incident("", "A branch that was cut off goes on with commands."))
 
     def drop(self) -> None:
@@ -569,7 +624,7 @@ class Execution:
                     if each is not None
                 ]
         self.main = None
-        self.open, self.receives, self.rollbacks = {}, [], []
+        self.open, self.receives, self.rollbacks = {}, (), ()
         for coroutine in coroutines:
             close(coroutine)
 
@@ -577,7 +632,7 @@ class Execution:
 
     def cancel(self, reason: str) -> None:
         """Somebody asked for the end, or the time of the run is up."""
-        if self.cancelled is not None or self.ending is not None:
+        if self.cancelled is not None or self.ending is not None or self.pivoted:
             return
         self.cancelled = reason
         if self.orphan:
@@ -586,7 +641,7 @@ class Execution:
         main = self.main
         assert main is not None
         rollback = Rollback(("",), self.rolled_back)
-        self.rollbacks.append(rollback)
+        self.rollbacks = [*self.rollbacks, rollback]
         waiting, main.waiting = main.waiting, None
         if waiting is not None:
             waiting.branch = None
@@ -617,7 +672,7 @@ class Execution:
         rollback = next((each for each in self.rollbacks if each.prefixes == ("",)), None)
         if rollback is None:
             rollback = Rollback(("",), self.rolled_back)
-            self.rollbacks.append(rollback)
+            self.rollbacks = [*self.rollbacks, rollback]
         for path, command in list(self.open.items()):
             # Of an orphan; else nothing is left that is not settling already.
             if not any(each.knows(path) for each in self.rollbacks):
@@ -644,9 +699,9 @@ class Execution:
         """Let go of everything."""
         self.over = status
         if self.workflow is not None:
-            self.workflow._execution = None
+            object.__setattr__(self.workflow, "_execution", None)
         self.main = None
-        self.open, self.receives, self.undos, self.unsettled = {}, [], [], {}
+        self.open, self.receives, self.undos, self.unsettled = {}, (), (), NOTHING
         self.ending = None
 
     def continued(self) -> None:
@@ -662,19 +717,30 @@ async def just(command: Any) -> Any:
     return await command
 
 
+class Dropped(BaseException):
+    """Raised in code that is given up. Not by ``close()``: where a ``finally`` gives a command that
+    would leave the coroutines within suspended for good."""
+
+
 def close(coroutine: Any) -> None:
     """Drop a coroutine: commands that its ``finally`` gives go nowhere."""
+    if inspect.iscoroutine(coroutine) and inspect.getcoroutinestate(coroutine) == CORO_CREATED:
+        coroutine.close()
+        return
     for _ in range(STUBBORN):
         try:
             with NoTask():
-                coroutine.close()
-        except RuntimeError as error:
-            if "ignored GeneratorExit" not in str(error):
-                return
+                command = coroutine.throw(Dropped())
         except BaseException:
             return
-        else:
-            return
+        refuse(command)
+
+
+def refuse(command: Any) -> None:
+    """A command that is not begun: the branches it brings are not either."""
+    for each in command.branches if isinstance(command, Fork) and not command.path else ():
+        if inspect.iscoroutine(each):
+            each.close()
 
 
 def is_ending(bug: Bug) -> bool:

@@ -111,9 +111,10 @@ class Handle(Generic[R]):
         """Give the answer that a step or undo cannot get by itself."""
         await self.mediator.call(ResolveStep(self.id, value, path))
 
-    async def fork(self, new_id: str, at: str | None = None) -> Handle[R]:
+    async def fork(self, new_id: str | None = None, at: str | None = None) -> Handle[R]:
         """Start another workflow with the history of this one, up to before the outcome of step
-        ``at``; what it has not done by then it does anew."""
+        ``at``; what it has not done by then it does anew. Without an id of its own it is the next
+        run of this one, which must have ended."""
         return cast("Handle[R]", await self.mediator.call(Fork(self.id, new_id, at)))
 
     async def history(self) -> list[HistoryEntry]:

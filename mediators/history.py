@@ -24,7 +24,7 @@ NIL = Raw(b"\xc0")
 
 def given(payload: Raw) -> Raw | None:
     """The payload, if there is one."""
-    return None if bytes(payload) == b"\xc0" else payload
+    return None if payload is NIL or bytes(payload) == b"\xc0" else payload
 
 
 class Event(msgspec.Struct, array_like=True, gc=False, tag_field="kind_"):
@@ -207,12 +207,13 @@ class Resolved(Event, tag=18):
 
 class Intended(Event, tag=32):
     """A message is to be sent. ``kind`` is ``step effect undo``; ``undo`` the message that undoes
-    it, if that is known already."""
+    it, if that is known already; ``by_answer`` says that a function makes it of the answer."""
 
     path: str
     kind: str
     message: Raw
     undo: Raw = NIL
+    by_answer: bool = False
 
 
 class Slept(Event, tag=33):

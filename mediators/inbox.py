@@ -6,7 +6,14 @@ import logging
 from typing import TYPE_CHECKING, Any, cast
 
 from mediators.journal.protocol import JournalDamaged, JournalError
-from mediators.requests import AnyRequest, BadRequest, decode_request, encode_request, to_message, verb_of
+from mediators.requests import (
+    AnyRequest,
+    BadRequest,
+    decode_request,
+    encode_request,
+    to_message,
+    verb_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -9,7 +9,8 @@ from actors.dispatch import NONE
 from actors.replies import CALL_TIMEOUT
 from mediators import composition
 from mediators.desk import VERBS
-from mediators.opening import close_driver, open_driver, run_workflow
+from mediators.opening import answer, close_driver, open_driver, run_workflow
+from mediators.options import check_options
 from mediators.outcomes import NoSuchWorkflow
 from mediators.routing import MediatorRoutes, check_components, plan_of, tree_of
 from mediators.tree import MediatorTree, is_driver
@@ -98,6 +99,7 @@ class Mediator(Actor):
         limits: list[Any] = [cls.max_restarts, cls.within]
         if not any(hasattr(each, "__get__") for each in limits):
             Flags("one_for_one", *limits)
+        check_options(cls.__qualname__, cls)
         components: Any = cls.components
         if isinstance(components, str | Child | type | dict | set):
             check_components(cls, components)

@@ -6,35 +6,31 @@ from typing import TYPE_CHECKING, Any
 
 from actors import is_orderly
 from mediators.driver import Driver
-from mediators.journal.protocol import Journal, journal_of
-from mediators.outcomes import NoSuchWorkflow, StepFailed, WorkflowEnded
-from mediators.payloads import ANSWERS, Types
+from mediators.journal.protocol import Journal, JournalDamaged, journal_of
+from mediators.options import check_options
+from mediators.outcomes import NoSuchWorkflow, StepFailed, VerbRefused, WorkflowEnded
+from mediators.payloads import ANSWERS, NotEncodable, Types
 from mediators.routing import offered
 from mediators.socket import serve_socket
-from mediators.workflow import Workflow
 from supervisors.specs import class_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
-    from actors import Exit
+    from actors import Exit, Later
     from actors.runtime.stages import Steps
     from mediators.mediator import Mediator
     from mediators.routing import Plan
+    from mediators.workflow import Workflow
 
 SHARD = 0
 """The shard of a mediator that has a journal of its own."""
 
 
 def open_driver(mediator: Mediator) -> Driver:
-    """Take the journal over and begin to take up what it has open. Raises TypeError for workflows
-    and types that are none, JournalError if the journal cannot be had."""
-    for each in mediator.workflows:
-        if not isinstance(each, type) or not issubclass(each, Workflow):
-            raise TypeError(
-                f"{type(mediator).__qualname__}.workflows is a list of Workflow classes. "
-                f"Got: {each!r}"
-            )
+    """Take the journal over and begin to take up what it has open. Raises TypeError or ValueError
+    for attributes that are none, JournalError if the journal cannot be had."""
+    check_options(type(mediator).__qualname__, mediator)
     types = types_of(mediator._tree.plan, mediator.workflows, mediator.types)
     kept = mediator._kept
     journal: Journal | None = kept.get("journal")
@@ -85,9 +81,7 @@ def run_workflow(mediator: Mediator, message: Workflow[Any]) -> Any:
         raise NoSuchWorkflow("The mediator runs no workflows.")
     later = mediator.later()
     key = later.slot.key if later.slot is not None else None
-    return answer(
-        later, lambda: driver.desk.admit(message, "join", None, later, key, result=True)
-    )
+    return answer(later, lambda: driver.desk.admit(message, "join", None, later, key, result=True))
 
 
 def answer(later: Later[Any], serve: Callable[[], object]) -> Later[Any]:

@@ -87,13 +87,19 @@ class WorkflowEnded(Exception):
     result. ``reason`` says why, as far as it is known."""
 
     def __init__(self, id: str, status: Status, reason: str = "") -> None:
-        super().__init__(id, status, reason)
+        # Its text: a refusal's args are written down.
+        super().__init__(id, str(Status(status)), reason)
         self.id = id
-        self.status = Status(status)
         self.reason = reason
 
+    @property
+    def status(self) -> Status:
+        """How it has ended."""
+        return Status(self.args[1])
+
     def __str__(self) -> str:
-        return f"workflow {self.id!r} was {self.status}" + (self.reason and f": {self.reason}")
+        verb = "has" if self.status is Status.FAILED else "was"
+        return f"workflow {self.id!r} {verb} {self.status}" + (self.reason and f": {self.reason}")
 
 
 class WorkflowCancelled(BaseException):

@@ -72,6 +72,9 @@ _TEXT: dict[type, tuple[int, Callable[[Any], str]]] = {
 }
 _PLAIN_VERSION = 1
 
+_NOTHING = encode_plain(("", _PLAIN_VERSION, None))
+"""What most messages are answered with."""
+
 _head = msgspec.msgpack.Decoder(tuple[str, int, Raw]).decode
 
 
@@ -208,6 +211,8 @@ class Types:
         each time; what only shows once it is read again, such as an ``__attrs_post_init__`` that
         changes fields, on the first instance of a class (with constraints: on every one).
         """
+        if value is None:
+            return _NOTHING
         record = self._sure.get(type(value))
         if record is not None:
             try:

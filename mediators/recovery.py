@@ -117,8 +117,7 @@ class Recovery:
             self.broken += 1
             driver.unreadable[row.id] = Incident("", f"{type(error).__name__}: {error}")
             return None
-        execution.actions = []
-        execution.produced = []
+        execution.spent()
         if execution.over is not None:
             return None
         driver.runs[row.number] = execution
@@ -162,7 +161,8 @@ class Recovery:
             if execution.open.get(command.path) is not command:
                 continue
             if isinstance(command, Step):
-                if command.path in execution.incidents or command.sent:
+                path = command.path
+                if path in execution.incidents or command.sent or execution.is_kept(path):
                     continue
                 command.sent = True
                 if command.branch is None and command.kind != "undo" and execution.rollbacks:

@@ -134,6 +134,10 @@ def describe(execution: Execution, event: Any) -> str:
     else:
         parts.append(str(getattr(event, "path", getattr(event, "name", ""))))
         parts.append(str(getattr(event, "status", "")))
+        if isinstance(event, h.Awaited):
+            parts.append(f" of {event.type}")
+        elif isinstance(event, h.Forked):
+            parts.append(f" with {event.branches} branches")
     return "".join(parts).strip()
 
 
@@ -157,8 +161,7 @@ def abandon(execution: Execution, turns: Sequence[h.Turn], position: int) -> Non
     execution.orphan = True
     for turn in turns[position:]:
         follow(execution, turn)
-    execution.actions = []
-    execution.produced = []
+    execution.spent()
     restore_rollback(execution)
 
 
@@ -184,6 +187,8 @@ def adopt(execution: Execution, event: h.Event) -> None:
         command = Step(None, None, None, None, event.kind)
         command.path, command.encoded = event.path, event.message
         command.undo_encoded = h.given(event.undo)
+        if event.by_answer:
+            command.undo = out_of_reach
         execution.open[event.path] = command
         if event.kind == "undo":
             inner = event.path.removeprefix(UNDO)
@@ -197,12 +202,16 @@ def adopt(execution: Execution, event: h.Event) -> None:
         execution.open[event.path] = child
     elif isinstance(event, h.Pivoted):
         execution.pivoted = True
-        execution.undos.clear()
-        execution.unsettled.clear()
+        execution.undos, execution.unsettled = (), {}
     elif isinstance(event, h.Ended):
         execution.end_of_run(Status(event.status))
     elif isinstance(event, h.Continued):
         execution.end_of_run(Status.DONE)
+
+
+def out_of_reach(answer: Any) -> Any:
+    """Stands for the undo function of a step whose code is not there."""
+    raise LookupError("the code that would make the undo cannot be reached")
 
 
 def restore_rollback(execution: Execution) -> None:

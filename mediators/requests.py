@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from mediators.payloads import Types
-    from mediators.summary import Summary
+    from mediators.standing import Summary
 
 
 class BadRequest(Refusal):
@@ -86,7 +86,7 @@ class ResolveRequest(Request, tag="resolve", frozen=True, kw_only=True):
 
 
 class ForkRequest(Request, tag="fork", frozen=True, kw_only=True):
-    """Start a workflow ``new_id`` with this one's history up to before the outcome of step ``at``."""
+    """Start a workflow ``new_id`` with this one's history, up to before the outcome of ``at``."""
 
     new_id: str
     at: str | None = None
@@ -119,9 +119,10 @@ def encode_request(request: Request) -> bytes:
 def decode_request(data: bytes) -> AnyRequest:
     """The request of these bytes. Raises BadRequest for what is none."""
     try:
-        return _decoder.decode(data)
+        request: AnyRequest = _decoder.decode(data)
     except (ValueError, RecursionError) as error:
         raise BadRequest(f"This is no request: {error}") from None
+    return request
 
 
 def verb_of(request: Request) -> str:

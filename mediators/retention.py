@@ -14,6 +14,7 @@ LONGEST = 3600.0
 """Seconds from one look to the next at most; where less is kept, it is looked at as often as that
 time passes."""
 SHORTEST = 1.0
+"""Seconds from one look to the next at least."""
 
 
 class Retention:
@@ -36,7 +37,9 @@ class Retention:
         """Remove what is due, as far as one commit goes; the rest follows it at once."""
         driver = self._driver
         rows = driver.shard.runs(ended_before=driver.now() - self._seconds, limit=AT_ONCE)
-        driver.committer.batch.removed += [each.number for each in rows]
+        if rows:
+            driver.committer.batch.removed += [each.number for each in rows]
+            driver.committer.wanted()
         if len(rows) == AT_ONCE:
             driver.call_out(self.sweep)
         else:

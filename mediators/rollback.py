@@ -62,7 +62,7 @@ class Rollback:
             undo = self._next(execution)
             if undo is None:
                 if not self.stuck:
-                    execution.rollbacks.remove(self)
+                    execution.rollbacks = [e for e in execution.rollbacks if e is not self]
                     self.then()
                 return
             self._begin(undo, execution)
@@ -70,7 +70,9 @@ class Rollback:
     def _next(self, execution: Execution) -> Undo | None:
         for index in range(len(execution.undos) - 1, -1, -1):
             if execution.undos[index].path.startswith(self.prefixes):
-                return execution.undos.pop(index)
+                assert isinstance(execution.undos, list)
+                undo: Undo = execution.undos.pop(index)
+                return undo
         return None
 
     def _begin(self, undo: Undo, execution: Execution) -> None:
@@ -80,7 +82,7 @@ class Rollback:
         execution.open[path] = command
         if undo.message is None:
             self.stuck.add(path)
-            execution.incidents[path] = Incident(path, undo.fault or "There is no undo message.")
+            execution.stand(path, Incident(path, undo.fault or "There is no undo message."))
             return
         command.encoded = undo.message
         execution.produce(Intended(path, "undo", undo.message))

@@ -15,7 +15,9 @@ import socket
 import struct
 import sys
 import tempfile
+import time
 from contextlib import suppress
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -43,6 +45,9 @@ MAX_PATH = 100
 """Bytes of a socket's path that every system takes."""
 _CHUNK = 1 << 16
 _NAME = "owner"
+_PREFIX = "understudy-"
+STALE = 60.0
+"""Seconds after which a socket at which nobody listens is removed by another owner."""
 
 
 def serve_socket(driver: Driver, journal: object) -> None:
@@ -51,33 +56,81 @@ def serve_socket(driver: Driver, journal: object) -> None:
     Only for a journal in a file: no other can be reached from outside. Not a checkpoint. A socket
     that cannot be opened is logged, and the mediator goes on without one.
     """
-    if isinstance(journal, SqliteJournal):
-        with suppress(RuntimeError):  # it has been killed while it starts
-            host.start_side(driver.place, _serve, (driver, journal))
-
-
-async def _serve(driver: Driver, journal: SqliteJournal) -> None:
-    try:
-        directory = make_directory()
-    except OSError as error:
-        _without(journal, error)
+    if not isinstance(journal, SqliteJournal):
         return
-    path = os.path.join(directory, _NAME)
     try:
-        with trio.socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
-            await listener.bind(path)
-            os.chmod(path, 0o600)
-            listener.listen(MAX_CONNECTIONS)
-            journal.announce(path)
-            await _accept(driver, listener)
+        listener, path = open_listener()
     except Exception as error:
         _without(journal, error)
-    finally:
-        with suppress(Exception):
-            journal.announce(None)
-        for remove, name in ((os.unlink, path), (os.rmdir, directory)):
+        return
+    try:
+        journal.announce(path)
+        host.start_side(driver.place, _serve, (driver, journal, listener, path))
+    except Exception as error:
+        # It is ending already, or the lock file cannot be written.
+        _without(journal, error)
+        _close(journal, listener, path)
+
+
+def open_listener() -> tuple[socket.socket, str]:
+    """A socket that listens in a directory of its own, and its path. Raises OSError."""
+    directory = make_directory()
+    path = os.path.join(directory, _NAME)
+    # Not by trio, which would bind in a thread: under a virtual clock that lets time jump.
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        listener.bind(path)
+        os.chmod(path, 0o600)
+        listener.listen(MAX_CONNECTIONS)
+    except BaseException:
+        listener.close()
+        _remove(path)
+        raise
+    _sweep(os.path.dirname(directory))
+    return listener, path
+
+
+def _sweep(parent: str) -> None:
+    """Remove what owners have left that were killed: sockets of this user at which, a while after
+    they were made, nobody listens."""
+    before = time.time() - STALE
+    with suppress(OSError), os.scandir(parent) as entries:
+        for entry in islice((each for each in entries if each.name.startswith(_PREFIX)), 100):
             with suppress(OSError):
-                remove(name)
+                found = entry.stat(follow_symlinks=False)
+                if found.st_uid == os.geteuid() and found.st_mtime < before:
+                    _remove_dead(os.path.join(entry.path, _NAME))
+
+
+def _remove_dead(path: str) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        if probe.connect_ex(path) in {errno.ECONNREFUSED, errno.ENOENT}:
+            _remove(path)
+
+
+def _remove(path: str) -> None:
+    for remove, name in ((os.unlink, path), (os.rmdir, os.path.dirname(path))):
+        with suppress(OSError):
+            remove(name)
+
+
+def _close(journal: SqliteJournal, listener: socket.socket, path: str) -> None:
+    with suppress(Exception):
+        journal.announce(None)
+    listener.close()
+    _remove(path)
+
+
+async def _serve(
+    driver: Driver, journal: SqliteJournal, listener: socket.socket, path: str
+) -> None:
+    try:
+        await _accept(driver, trio.socket.from_stdlib_socket(listener))
+    except Exception:
+        logger.exception("%s: the owner's socket has failed and is closed", journal.path)
+    finally:
+        _close(journal, listener, path)
 
 
 def _without(journal: SqliteJournal, error: Exception) -> None:
@@ -94,7 +147,7 @@ def make_directory() -> str:
     tried: OSError | None = None
     for parent in _parents():
         try:
-            made = tempfile.mkdtemp(prefix="understudy-", dir=parent)
+            made = tempfile.mkdtemp(prefix=_PREFIX, dir=parent)
         except OSError as error:
             tried = error
             continue

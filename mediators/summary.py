@@ -14,108 +14,19 @@ import attrs
 from mediators import history as h
 from mediators.events import KEPT, TIMED_OUT
 from mediators.outcomes import Status
-from mediators.rendering import Unreadable, name_of, read, render, render_refusal
+from mediators.rendering import name_of, read, render, render_refusal
 from mediators.rollback import UNDO
+from mediators.standing import OpenUndo, Pause, Standing, Summary, Unread, Wait
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-
-@attrs.frozen
-class Wait:
-    """One thing a workflow waits for. Times are seconds of the wall clock.
-
-    ``kind`` is ``step effect undo sleep receive child settle``. ``type`` is the name of the message
-    or signal in the journal, of an effect its function, of a child its workflow's id. ``since`` is
-    when the code asked for it, ``asked`` when the attempt under way was made, the ``attempts``-th,
-    and ``reason`` why there was more than one. ``until`` is the time at which it ends by itself.
-    """
-
-    path: str
-    kind: str
-    type: str
-    since: float
-    until: float | None = None
-    attempts: int = 1
-    asked: float | None = None
-    reason: str = ""
-
-
-@attrs.frozen
-class Standing:
-    """An incident: somebody must decide, or mend."""
-
-    path: str
-    text: str
-    since: float
-
-
-@attrs.frozen
-class Pause:
-    """Nothing is delivered: because of a mistake, which ``incident`` describes, or on request."""
-
-    reason: str
-    since: float
-    incident: str = ""
-    kept: int = 0
-    """Events that are kept until it goes on."""
-
-
-@attrs.frozen
-class Unread:
-    """A signal that no ``receive`` has taken yet."""
-
-    id: str
-    type: str
-    since: float
-    expires: float | None = None
-
-
-@attrs.frozen
-class OpenUndo:
-    """What would be undone: the path of the step, and the message in words; or ``fault``, why there
-    is none."""
-
-    path: str
-    message: str
-    fault: str = ""
-
-
-@attrs.frozen
-class Summary:
-    """One run of a workflow, as far as its record tells. Times are seconds of the wall clock."""
-
-    id: str
-    run: int
-    type: str
-    status: str
-    started: float
-    updated: float
-    ended: float | None = None
-    outcome: Any = None
-    """Of one that is done its result (see :func:`mediators.rendering.read`), of any other that has
-    ended its failure in words."""
-    waits: tuple[Wait, ...] = ()
-    incidents: tuple[Standing, ...] = ()
-    pause: Pause | None = None
-    unread: tuple[Unread, ...] = ()
-    undos: tuple[OpenUndo, ...] = ()
-    cancelled: str | None = None
-    deadline: float | None = None
-    """When the whole run is cancelled."""
-    pivoted: bool = False
-    parent: tuple[int, str] | None = None
-    """The number of the parent's run and the path of its command."""
-    turns: int = 0
-
-    @property
-    def over(self) -> bool:
-        """Whether nothing will happen any more."""
-        return self.ended is not None
+    from msgspec import Raw
 
 
 def summarize(turns: Iterable[h.Turn]) -> Summary:
-    """Where the run stands whose turns these are. Raises ValueError for a record without a start."""
+    """Where the run stands whose turns these are. Raises ValueError for what does not begin with a
+    start."""
     fold = _Fold()
     for turn in turns:
         fold.turn(turn)
@@ -138,7 +49,7 @@ class _Open:
     attempts: int = 1
     asked: float = 0.0
     reason: str = ""
-    undo: h.Raw | None = None
+    undo: Raw | None = None
     detached: bool = False
 
 
@@ -149,8 +60,10 @@ class _Fold:
         self.turns = 0
         self.open: dict[str, _Open] = {}
         self.unsettled: dict[str, _Open] = {}
+        self.decided: dict[str, str | None] = {}
+        """Forks whose branches were cut off, and the branch that was not."""
         self.incidents: dict[str, Standing] = {}
-        self.undos: list[tuple[str, h.Raw | None, str]] = []
+        self.undos: list[tuple[str, Raw | None, str]] = []
         self.unread: dict[str, Unread] = {}
         self.seen: set[str] = set()
         self.paused: h.Paused | None = None
@@ -315,6 +228,7 @@ class _Fold:
         command = self.open.get(fork)
         if command is not None and (failed or command.kind == "race"):
             own = branch if command.kind == "race" and not failed else None
+            self.decided[fork] = own
             self.cut(f"{fork}/", own)
 
     def cut(self, prefix: str, spared: str | None = None) -> None:
@@ -399,6 +313,8 @@ class _Fold:
     def moved(self, path: str) -> None:
         """A branch gives its next command: what it waited for before is over."""
         branch = branch_of(path)
+        if self.cancelled is None:
+            self.compensating = False  # only a fork was taken back
         for other in list(self.open):
             inside = other.startswith(branch) and not other.startswith(UNDO)
             if inside and "/" in other[len(branch) :]:
@@ -413,7 +329,7 @@ class _Fold:
         if event.kind == "undo":
             inner = path.removeprefix(UNDO)
             later = False
-            kept: list[tuple[str, h.Raw | None, str]] = []
+            kept: list[tuple[str, Raw | None, str]] = []
             for undo in self.undos:
                 if undo[0] == inner:
                     later = True
@@ -422,8 +338,8 @@ class _Fold:
                 else:
                     kept.append(undo)
             self.undos = kept
-            if not any(each.kind in ("gather", "race") for each in self.open.values()):
-                self.compensating = True
+            if not self.compensating and not self.within(inner):
+                self.compensate()
         elif event.kind == "effect":
             found = read(event.message)
             name = str(found[0]) if isinstance(found, list) and found else "an effect"
@@ -443,7 +359,19 @@ class _Fold:
         else:
             self.open[event.path] = _Open("receive", event.type, self.time, event.until)
 
-    def faulty(self, undo: tuple[str, h.Raw | None, str]) -> None:
+    def within(self, path: str) -> bool:
+        """Whether a step is undone for a fork that is decided, and the code goes on behind it."""
+        for fork, each in self.open.items():
+            if each.kind in FORKS and path.startswith(f"{fork}/"):
+                if fork in self.decided:
+                    spared = self.decided[fork]
+                    if spared is None or not path.startswith(spared):
+                        return True
+                elif any(other.startswith(f"{fork}/") for other in self.open):
+                    return True
+        return False
+
+    def faulty(self, undo: tuple[str, Raw | None, str]) -> None:
         path = UNDO + undo[0]
         self.open[path] = _Open("undo", "", self.time)
         self.incidents[path] = Standing(path, undo[2] or "There is no undo message.", self.time)
@@ -452,7 +380,7 @@ class _Fold:
         """An undo for which there is no message stands as an incident when its turn comes."""
         if not self.compensating or self.over:
             return
-        busy = [path for path, each in self.open.items() if path not in self.incidents]
+        busy = [path for path in self.open if path not in self.incidents]
         while not busy and self.undos and self.undos[-1][1] is None:
             self.faulty(self.undos.pop())
 
@@ -475,9 +403,7 @@ class _Fold:
             return str(Status.COMPENSATING)
         if self.paused is not None:
             return str(Status.PAUSED)
-        if any(
-            each.kind not in ("sleep", "receive", "gather", "race") for each in self.open.values()
-        ):
+        if any(each.kind not in ("sleep", "receive", *FORKS) for each in self.open.values()):
             return str(Status.RUNNING)
         return str(Status.WAITING if self.open else Status.RUNNING)
 
@@ -489,7 +415,7 @@ class _Fold:
             Wait(path, each.kind, each.type, each.since, each.until, each.attempts,
                  each.asked or None, each.reason)
             for path, each in self.open.items()
-            if each.kind not in ("gather", "race") and path not in self.incidents
+            if each.kind not in FORKS and path not in self.incidents
         )  # fmt: skip
         pause = None
         if self.paused is not None:
@@ -521,6 +447,7 @@ class _Fold:
         )
 
 
+FORKS = ("gather", "race")
 COMMANDS = (h.Intended, h.Slept, h.Awaited, h.Spawned, h.Forked)
 """What a branch of the code asks for."""
 
@@ -537,14 +464,3 @@ def trouble(incident: h.Trouble) -> str:
     against = f" Recorded: {incident.recorded}." if incident.recorded else ""
     instead = f" Came: {incident.came}." if incident.came else ""
     return f"{incident.what}{against}{instead}"
-
-
-def result_words(summary: Summary, width: int | None = None) -> str:
-    """The outcome in words; empty while there is none."""
-    from mediators.rendering import words
-
-    if isinstance(summary.outcome, str) and summary.status != Status.DONE:
-        return summary.outcome
-    if isinstance(summary.outcome, Unreadable) or summary.over:
-        return words(summary.outcome, width)
-    return ""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar
 import attrs
 
 from actors import Call
+from actors.validation import check_seconds
 from mediators.outcomes import Incident, Status  # noqa: F401
 
 if TYPE_CHECKING:
@@ -21,6 +22,9 @@ R = TypeVar("R")
 
 Policy: TypeAlias = Literal["join", "reject", "replace"]
 POLICIES = ("join", "reject", "replace")
+
+TEXT = attrs.validators.instance_of(str)
+TEXT_OR_NONE = attrs.validators.optional(TEXT)
 
 
 @attrs.frozen
@@ -35,6 +39,10 @@ class Start(Call["Handle[R]"], Generic[R]):
     workflow: Workflow[R]
     policy: Policy = "join"
     timeout: float | None = None
+
+    def __attrs_post_init__(self) -> None:
+        if self.timeout is not None:
+            check_seconds("Start timeout (None for the class's own)", self.timeout, zero=False)
 
 
 @attrs.frozen
@@ -58,8 +66,12 @@ class SendSignal(Call[None]):
 
     id: str
     event: object
-    signal_id: str | None = None
+    signal_id: str | None = attrs.field(default=None, validator=TEXT_OR_NONE)
     expires: float | None = None
+
+    def __attrs_post_init__(self) -> None:
+        if self.expires is not None:
+            check_seconds("expires (None for never)", self.expires)
 
 
 @attrs.frozen
@@ -75,7 +87,7 @@ class Cancel(Call[None]):
     """End it: what it has done is undone."""
 
     id: str
-    reason: str = "somebody asked for it"
+    reason: str = attrs.field(default="somebody asked for it", validator=TEXT)
 
 
 @attrs.frozen
@@ -83,7 +95,7 @@ class Pause(Call[None]):
     """Let nothing more be delivered to it; what is under way goes on and is kept."""
 
     id: str
-    reason: str = "somebody asked for it"
+    reason: str = attrs.field(default="somebody asked for it", validator=TEXT)
 
 
 @attrs.frozen
@@ -120,11 +132,12 @@ class ResolveStep(Call[None]):
 
 @attrs.frozen
 class Fork(Call["Handle[Any]"]):
-    """Start a new workflow that shares the history of this one up to before the outcome of the
-    step ``at`` (all of it without), under an id of its own."""
+    """Start a new run that shares the history of this one up to before the outcome of the step
+    ``at`` (all of it without): under an id of its own, or, of a workflow that has ended, as its
+    next run."""
 
     id: str
-    new_id: str
+    new_id: str | None = attrs.field(default=None, validator=TEXT_OR_NONE)
     at: str | None = None
 
 

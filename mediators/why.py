@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from mediators.outcomes import Status
 from mediators.rendering import short
 from mediators.rollback import UNDO
-from mediators.summary import result_words
+from mediators.standing import result_words
 
 if TYPE_CHECKING:
-    from mediators.summary import Standing, Summary, Wait
+    from mediators.standing import Standing, Summary, Wait
 
 SHOWN = 5
 """How many waits are told of one by one."""
@@ -33,14 +33,13 @@ def why(summary: Summary, now: float, file: str = "FILE") -> str:
     if summary.pause is not None:
         sentences.append(_paused(summary, now, command))
     waits = summary.waits
-    for wait in waits[:SHOWN]:
-        sentences.append(f"{summary.id} {_wait(wait, now, command)}")
+    sentences += [f"{summary.id} {_wait(wait, now, command)}" for wait in waits[:SHOWN]]
     if len(waits) > SHOWN:
         sentences.append(f"It waits for {len(waits) - SHOWN} more things.")
     if not sentences:
         sentences.append(f"{summary.id} waits for nothing: its code is about to go on.")
     if summary.status == Status.COMPENSATING:
-        reason = f" because {_because(summary.cancelled)}" if summary.cancelled else ""
+        reason = f" ({summary.cancelled})" if summary.cancelled else ""
         left = len(summary.undos)
         more = f"; {left} more to be undone after that" if left else ""
         sentences.append(f"It is being undone{reason}{more}.")
@@ -97,8 +96,7 @@ def _paused(summary: Summary, now: float, command: str) -> str:
             f"{again}: {resume}.{kept}"
         )
     return (
-        f"{summary.id} is paused since {since} because {_because(pause.reason)}; it goes on with: "
-        f"{resume}.{kept}"
+        f"{summary.id} is paused since {since} ({pause.reason}); it goes on with: {resume}.{kept}"
     )
 
 
@@ -127,7 +125,8 @@ def _wait(wait: Wait, now: float, command: str) -> str:
     if wait.kind == "effect":
         return (
             f"waits for its effect {name} (step {wait.path}), begun "
-            f"{ago(wait.asked or wait.since, now)}{times}; it is begun again after a failure.{again}"
+            f"{ago(wait.asked or wait.since, now)}{times}; it is begun again after a failure."
+            f"{again}"
         )
     if wait.kind == "undo":
         step = wait.path.removeprefix(UNDO)
@@ -148,10 +147,6 @@ _REASONS = {
 }
 
 
-def _because(reason: str | None) -> str:
-    return (reason or "").rstrip(".")
-
-
 # -- times
 
 
@@ -168,7 +163,7 @@ def span(seconds: float) -> str:
     """So much time, in one unit: ``29 days``, ``3 s``."""
     for size, unit in _UNITS:
         if seconds >= size * (1 if unit == "day" else 2):
-            count = int(seconds / size)
+            count = round(seconds / size)
             return f"{count} {unit}{'s' if count != 1 else ''}"
     return f"{seconds:.0f} s" if seconds >= 1 or seconds <= 0 else "less than 1 s"
 

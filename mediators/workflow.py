@@ -140,8 +140,10 @@ class Workflow(Call[R], Generic[R]):
                 "step() takes a Call, whose class names its reply type: class Charge(Call[int]). "
                 f"Got: {message!r}"
             )
-        check_undo(undo)
-        check_attempts(retry, timeout)
+        if undo is not None:
+            check_undo(undo)
+        if retry is not DEFAULT_RETRY or timeout is not STEP_TIMEOUT:
+            check_attempts(retry, timeout)
         return self._made(Step(message, undo, retry, timeout))
 
     def effect(

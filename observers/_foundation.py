@@ -6,7 +6,11 @@ import actors
 import mediators
 import supervisors
 
-for _package, _name in ((actors, "open_system"), (supervisors, "one_for_one"), (mediators, "Start")):
+for _package, _name in (
+    (actors, "open_system"),
+    (supervisors, "one_for_one"),
+    (mediators, "Start"),
+):
     if not hasattr(_package, _name):
         raise ImportError(
             f"observers stands on understudy's package {_package.__name__}, but "

@@ -41,7 +41,9 @@ def clean(text: str) -> str:
     """The text without anything that a terminal would take for a command."""
     if text.isprintable():
         return text
-    return "".join(each if each.isprintable() or each == "\n" else repr(each)[1:-1] for each in text)
+    return "".join(
+        each if each.isprintable() or each == "\n" else repr(each)[1:-1] for each in text
+    )
 
 
 def say(text: str) -> None:

@@ -14,21 +14,34 @@ import actors
 import actors.introspection
 import actors.telemetry
 import actors.testing
+import mediators
+import mediators.journal
+import mediators.telemetry
+import mediators.testing
 import supervisors
 import supervisors.testing
 from actors.runtime import lifecycle
 from actors.runtime.root import Temporary
+from mediators.desk import UNREAD
+from mediators.driver import SLOW_TURN
+from mediators.routing import BACKOFF
+from mediators.signals import REMEMBERED
 
 PAGE = (Path(__file__).parent.parent / "docs" / "reference.md").read_text("utf-8")
 
 NAMES: dict[str, Any] = {
     **{name: getattr(actors, name) for name in actors.__all__},
     **{name: getattr(supervisors, name) for name in supervisors.__all__},
+    **{name: getattr(mediators, name) for name in mediators.__all__},
     "introspection": actors.introspection,
     "Probe": actors.testing.Probe,
     "Temporary": Temporary,
     "CRASH_GRACE": lifecycle.CRASH_GRACE,
     "UNRESPONSIVE_AFTER": lifecycle.UNRESPONSIVE_AFTER,
+    "BACKOFF": BACKOFF,
+    "REMEMBERED": REMEMBERED,
+    "SLOW_TURN": SLOW_TURN,
+    "UNREAD": UNREAD,
 }
 """What the last column of the table of defaults may speak of."""
 
@@ -70,7 +83,14 @@ def test_a_default_on_the_page_is_that_of_the_code(row: list[str]) -> None:
 
 @pytest.mark.parametrize(
     "module",
-    [actors, supervisors, actors.testing, supervisors.testing],
+    [
+        actors,
+        supervisors,
+        mediators,
+        actors.testing,
+        supervisors.testing,
+        mediators.testing,
+    ],
     ids=lambda module: module.__name__,
 )
 def test_every_public_name_is_on_the_page(module: Any) -> None:
@@ -84,7 +104,9 @@ def test_every_public_name_is_on_the_page(module: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "module", [actors.introspection, actors.telemetry], ids=lambda module: module.__name__
+    "module",
+    [actors.introspection, actors.telemetry, mediators.telemetry],
+    ids=lambda module: module.__name__,
 )
 def test_every_function_and_event_is_on_the_page(module: Any) -> None:
     own = [
@@ -112,7 +134,7 @@ def test_the_tree_of_errors_is_that_of_the_classes() -> None:
         depth = len(branch) // 4
         above[depth:] = [name]
         drawn[name] = above[depth - 1] if depth else None
-    public = {**vars(actors), **vars(supervisors)}
+    public = {**vars(actors), **vars(supervisors), **vars(mediators), **vars(mediators.journal)}
     errors = {
         name: cls
         for name, cls in public.items()

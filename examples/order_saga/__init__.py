@@ -1,7 +1,7 @@
-"""A shop for a day: orders from a file go through payments, inventory and shipping.
+"""A shop for a day, and it is killed three times: the orders of a file are paid for, packed and
+shipped, by workflows that go on in the next process where they stood in the last.
 
-Actors crash before and after they did something, answers get lost, cards are declined; and at the
-end of the day every order is complete or undone, to the cent. Begin reading with :mod:`.saga`.
+Begin reading with :mod:`.shop`; everything else is there to give it trouble, and to check it.
 
 Run it: ``python -m examples.order_saga --help``
 """

@@ -99,7 +99,8 @@ class Clerk(Actor):
 
     def sql(self, statement: str, *values: Any) -> sqlite3.Cursor:
         """Read or write in the transaction of the message at hand."""
-        return self.envelope.transaction.execute(statement, values)
+        books: sqlite3.Connection = self.envelope.transaction
+        return books.execute(statement, values)
 
     @property
     def key(self) -> str | None:
@@ -129,8 +130,8 @@ class Inventory(Clerk):
     @handles
     def reserve(self, msg: Reserve) -> None:
         for sku, pieces in [(item.product.sku, item.quantity) for item in msg.items]:
-            take = "UPDATE stock SET pieces = pieces - ?1 WHERE sku = ?2 AND pieces >= ?1"
-            if not self.sql(take, pieces, sku).rowcount:
+            take = "UPDATE stock SET pieces = pieces - ? WHERE sku = ? AND pieces >= ?"
+            if not self.sql(take, pieces, sku, pieces).rowcount:
                 raise OutOfStock("out of stock")  # what was taken before goes back by itself
             self.sql("INSERT INTO goods VALUES (?, ?, ?, ?)", self.key, msg.order, sku, pieces)
 

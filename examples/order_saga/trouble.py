@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import signal
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import attrs
 import trio
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 C = TypeVar("C", bound=Clerk)
 
 
-class CourierLost(Exception):
+class PulledPlug(Exception):
     """No Refusal, so a crash: the component ends, and is started again."""
 
 
@@ -39,7 +39,7 @@ class Crash:
         answer = await next(envelope)
         self.handled += 1
         if self.handled % self.every == 0:
-            raise CourierLost("the courier has lost the way")
+            raise PulledPlug(f"after {envelope.message}")
         return answer
 
 
@@ -62,8 +62,14 @@ class Kill:
 
     message: str
     nth: int
-    farewell: Callable[[Any], object]
+    farewell: Callable[[str, Any], object]
     handled: int = 0
+
+    @classmethod
+    def when(cls, moment: str, farewell: Callable[[str, Any], object]) -> Kill:
+        """At the moment ``Charge:7``, when the seventh charge has been made."""
+        message, _, nth = moment.partition(":")
+        return cls(message, int(nth), farewell)
 
     async def __call__(self, envelope: Envelope, next: Next, /) -> Any:
         """Handle one message."""
@@ -71,7 +77,7 @@ class Kill:
         if type(envelope.message).__name__ == self.message:
             self.handled += 1
             if self.handled == self.nth:
-                self.farewell(envelope.message)
+                self.farewell(f"{self.message}:{self.nth}", envelope.message)
                 os.kill(os.getpid(), signal.SIGKILL)
         return answer
 
@@ -79,7 +85,8 @@ class Kill:
 def beset(cls: type[C], *outside: Middleware, inside: tuple[Middleware, ...] = ()) -> type[C]:
     """The component, with trouble outside and inside of what it has itself."""
     middleware = [*outside, *cls.middleware, *inside]
-    return type(cls.__name__, (cls,), {"__module__": cls.__module__, "middleware": middleware})
+    namespace = {"__module__": cls.__module__, "middleware": middleware}
+    return cast("type[C]", type(cls.__name__, (cls,), namespace))
 
 
 def orders_in_trouble(*kills: Kill) -> type[Orders]:
@@ -88,7 +95,7 @@ def orders_in_trouble(*kills: Kill) -> type[Orders]:
 
     class TroubledOrders(Orders):
         components = [
-            Child(beset(Payments, *kills)),
+            Child(beset(Payments, Crash(every=40), *kills), backoff=restarts),
             Child(beset(Inventory, Slow(0.006), *kills)),
             Child(
                 beset(Shipping, Crash(every=17), *kills, inside=(Crash(every=12),)),

@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import sys
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ from actors import Actor, Ref, Refusal
 from examples.order_saga.orders import Order, read_orders
 from examples.order_saga.shop import PlaceOrder
 from examples.order_saga.trouble import Kill, orders_in_trouble
-from mediators import StartConflict, StepFailed
+from mediators import Start, StepFailed
 from mediators.telemetry import Recovered
 from supervisors import Child, ChildRestarted, one_for_one, run
 
@@ -78,10 +79,9 @@ class Customers(Actor):
     async def place(self, shop: Ref[Any], order: Order, room: trio.Semaphore) -> None:
         """Place one order and wait for its end."""
         try:
-            receipt = await shop.call(PlaceOrder(order), timeout=None)
+            placed = await shop.call(Start(PlaceOrder(order)))
+            receipt = await placed.result()
             tell(event="ended", order=order.id, tracking=receipt.tracking)
-        except StartConflict as error:
-            tell(event="conflict", order=order.id, why=str(error))
         except (Refusal, StepFailed) as no:
             tell(event="ended", order=order.id, why=str(no))
         finally:
@@ -93,28 +93,32 @@ class Customers(Actor):
         self.stop()
 
 
+def farewell(kill: str, message: Any) -> None:
+    """The last words of a process."""
+    tell(event="killed", kill=kill, order=getattr(message, "order", ""))
+
+
 def main(directory: str, orders: str, count: str, *kills: str) -> None:
     """Run the shop over the first ``count`` orders of a file. Kills are ``Charge:17``."""
-    taken = read_orders(Path(orders)).orders[: int(count)]
+    file = Path(orders)
+    taken = read_orders(file).orders[: int(count)]
+    digest = zlib.crc32(file.read_bytes())
     os.chdir(directory)
-    logging.basicConfig(filename="crashes.log", level=logging.INFO)
+    logging.basicConfig(filename="crashes.log", level=logging.WARNING)
 
-    def farewell(kill: str, message: Any) -> None:
-        tell(event="killed", kill=kill, message=type(message).__name__)
-
-    plan = []
-    for each in kills:
-        message, _, nth = each.partition(":")
-        plan.append(Kill(message, int(nth), lambda message, kill=each: farewell(kill, message)))
-    tell(event="began", pid=os.getpid())
-    run(
-        one_for_one(
-            Child(Chronicle),
-            Child(orders_in_trouble(*plan), name="orders"),
-            Child(Customers, taken, restart="transient", significant=True),
-            auto_shutdown="any_significant",
+    plan = [Kill.when(each, farewell) for each in kills]
+    tell(event="began", pid=os.getpid(), file=digest, orders=len(taken))
+    try:
+        run(
+            one_for_one(
+                Child(Chronicle),
+                Child(orders_in_trouble(*plan), name="orders"),
+                Child(Customers, taken, restart="transient", significant=True),
+                auto_shutdown="any_significant",
+            )
         )
-    )
+    finally:
+        tell(event="left")
 
 
 if __name__ == "__main__":

@@ -196,9 +196,9 @@ class MemoryJournal:
         for position in batch.consumed:
             rows.inbox.pop(position, None)
         for number in batch.removed:
-            row = self._runs.get(number)
-            if row is not None and row.run == max(self._ids[row.id]):
-                rows.first_run = max(rows.first_run, row.run + 1)
+            gone = self._runs.get(number)
+            if gone is not None and gone.run == max(self._ids[gone.id]):
+                rows.first_run = max(rows.first_run, gone.run + 1)
             self._forget(number)
         self._commits += 1
         if self._log is not None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mediators.journal import schema
 from mediators.journal.addresses import checksum, position_of, shard_of, span_of
+from mediators.journal.known import Known
 from mediators.journal.protocol import JournalDamaged, JournalError, Record, RunRow
 
 if TYPE_CHECKING:
@@ -94,6 +95,14 @@ class SqliteReader:
             RunRow(*row)
             for row in self._all(f"{_RUN}{condition} ORDER BY number LIMIT ?", tuple(values))
         ]
+
+    def known(self) -> Known:
+        """Which ids there are, more or less; all of them, if that cannot be read."""
+        try:
+            ids = self._all("SELECT id FROM runs", ())
+        except JournalDamaged:
+            return Known.everything()
+        return Known((id for (id,) in ids), len(ids))
 
     def find(self, id: str, run: int | None = None) -> RunRow | None:
         """A run by its workflow's id."""

@@ -239,6 +239,11 @@ class SqliteShard(Lookups):
         self._position = position
         self.next_number = self._low + number
         self.first_run = first_run
+        self._known = reader.known()
+
+    def find(self, id: str, run: int | None = None) -> RunRow | None:
+        """See :meth:`Reader.find`."""
+        return super().find(id, run) if self._known.may_know(id) else None
 
     def open_runs(self) -> Iterator[tuple[RunRow, Sequence[bytes]]]:
         """The runs that are not over, with the data of their records."""
@@ -258,6 +263,7 @@ class SqliteShard(Lookups):
             check_number(self.shard, row.number)
             if row.number >= number:
                 number = row.number + 1
+            self._known.add(row.id)
         for named, _, _ in batch.records:
             check_number(self.shard, named)
         address = self._low + self._position

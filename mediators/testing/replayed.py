@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 from weakref import WeakKeyDictionary
+from zlib import crc32
 
 from mediators.commands import ChildRun, Fork, Receive, Sleep, Step
 from mediators.driver import Driver
@@ -13,7 +14,7 @@ from mediators.execution import Execution
 from mediators.replay import replay
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
     from mediators.commands import Command
     from mediators.history import Event
@@ -47,7 +48,8 @@ class Replayed:
         self.turns += 1
         rebuilt = Execution(execution.types, execution.number, execution.id, execution.run)
         incident = replay(rebuilt, records)
-        where = f"workflow {execution.id!r}, run {execution.run}, record {execution.seq - 1} ({event!r})"
+        run = f"workflow {execution.id!r}, run {execution.run}"
+        where = f"{run}, record {execution.seq - 1} ({event!r})"
         if incident is not None and not execution.orphan:
             self.differences.append(f"{where}: cannot be replayed: {incident}")
         elif (found := difference(execution, rebuilt)) is not None:
@@ -68,7 +70,8 @@ def is_dropped(execution: Execution) -> bool:
 
 
 def difference(live: Execution, rebuilt: Execution) -> str | None:
-    """The first thing in which two executions of one record differ, in words; None if they agree."""
+    """The first thing in which two executions of one record differ, in words; None if there is
+    nothing."""
     if live.over is not None or rebuilt.over is not None:
         return said("over", live.over, rebuilt.over)
     for name, mine, theirs in zip(VIEWS, view(live), view(rebuilt), strict=True):
@@ -142,8 +145,8 @@ def command_view(path: str, command: Command) -> tuple[object, ...]:
     """What of an open command must be the same."""
     seen: list[object] = [path, type(command).__name__]
     if isinstance(command, Step):
-        encoded = None if command.encoded is None else bytes(command.encoded)
-        undo = None if command.undo_encoded is None else bytes(command.undo_encoded)
+        encoded = None if command.encoded is None else crc32(bytes(command.encoded))
+        undo = None if command.undo_encoded is None else crc32(bytes(command.undo_encoded))
         seen += [command.kind, encoded, undo, command.attempts, command.deaths]
     elif isinstance(command, Sleep):
         seen.append(command.until)
@@ -158,7 +161,7 @@ def command_view(path: str, command: Command) -> tuple[object, ...]:
 
 
 @contextmanager
-def always_replay(*, collect: bool = False) -> Iterator[Replayed]:
+def always_replay(*, collect: bool = False) -> Generator[Replayed]:
     """While the block lasts, every workflow in this process is rebuilt from its record after each
     of its turns, and compared: status, open commands, undos, incidents, signals and all else that
     replay has to bring back.

@@ -37,7 +37,8 @@ class Difference:
     came: str = ""
 
     def __str__(self) -> str:
-        return f"{self.id} (run {self.run}): {Incident(self.path, self.what, self.recorded, self.came)}"
+        incident = Incident(self.path, self.what, self.recorded, self.came)
+        return f"{self.id} (run {self.run}): {incident}"
 
 
 def replay_journal(

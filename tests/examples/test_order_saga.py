@@ -1,104 +1,71 @@
-"""The order saga: whatever goes wrong, the day adds up; and if it did not, one would be told."""
+"""The order saga: whenever its process is killed, the day adds up; and if it did not, one would be
+told."""
 
 from __future__ import annotations
 
-import io
-import logging
+import json
 import os
+import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
-import trio
-from rich.console import Console
-from rich.live import Live
 
-from actors import Killed, Ref, open_system
-from actors.testing import VirtualClock
+from examples.order_saga import day as processes
 from examples.order_saga.__main__ import INTERRUPTED, ORDERS, RIGHT, UNUSABLE, WRONG, main
-from examples.order_saga.balance import balance
-from examples.order_saga.census import Member, census
-from examples.order_saga.components import Payments
-from examples.order_saga.day import Day
-from examples.order_saga.ledger import Closed, Ledger, Move
-from examples.order_saga.messages import Charge, Refund
-from examples.order_saga.orderbook import Status
-from examples.order_saga.orders import COLUMNS, NotOrders, Order, Reading, read_orders
-from examples.order_saga.report import report
-from examples.order_saga.settings import Settings
-from examples.order_saga.trouble import Fate, Trouble
-from examples.order_saga.view import LiveView, PlainView
-from supervisors import Child, Supervisor
+from examples.order_saga.balance import balance, read_books
+from examples.order_saga.day import STORY, Story
+from examples.order_saga.orders import COLUMNS, NotOrders, Reading, read_orders
+from examples.order_saga.shop import BOOKS, CARD_LIMIT, COUNTRIES, JOURNAL
+from mediators import SqliteJournal
 
 ROOT = Path(__file__).parents[2]
-SERVICES = ("payments", "inventory", "shipping")
-CRASHES = (Fate.CRASH_BEFORE, Fate.CRASH_AFTER)
 GOOD = (
     "2001,2025-11-24,Anna Schmidt,anna@example.org,Torstraße 1,10119,Berlin,DE,2 x TEA-EARL,13.80"
 )
+PATIENCE = 60.0
+
+FORGETFUL = """
+import sys
+from actors.turns import current_turn
+from mediators import Idempotent
+
+async def forget(self, envelope, next):
+    return await self._without_key(envelope, next, current_turn.get())
+
+Idempotent.__call__ = forget
+
+from examples.order_saga.worker import main
+main(*sys.argv[1:])
+"""
+"""A process of the shop whose components write in transactions, and remember no key."""
 
 
-@pytest.fixture(autouse=True)
-def no_reports(caplog: pytest.LogCaptureFixture) -> None:
-    """Thousands of crash reports cost more time than the crashes."""
-    for name in ("actors", "supervisors"):
-        caplog.set_level(logging.CRITICAL + 1, name)
+@attrs.frozen
+class Done:
+    """A run of the program in a process of its own."""
+
+    code: int
+    out: str
+    directory: Path
 
 
-class Onlooker:
-    """A view that shows nothing, and remembers whom it has seen."""
-
-    interval = 0.1
-
-    def __init__(self) -> None:
-        self.seen: dict[str, Ref[Any]] = {}
-
-    def show(self, day: Day, shop: Member) -> None:
-        self.seen[shop.ref.path] = shop.ref
-        for child in shop.children:
-            self.show(day, child)
+def command(directory: Path, *options: str) -> list[str]:
+    return [sys.executable, "-m", "examples.order_saga", "--dir", str(directory), *options]
 
 
-def day_of(path: Path = ORDERS, **settings: Any) -> Day:
-    return Day(read_orders(path), Settings(**settings))
-
-
-def run(day: Day) -> Day:
-    VirtualClock().run(day.run, Onlooker())
-    return day
-
-
-def right(day: Day) -> bool:
-    return all(check.right for check in balance(day))
-
-
-def printed(day: Day) -> str:
-    console = Console(file=io.StringIO(), width=120)
-    report(console, day, balance(day))
-    assert isinstance(console.file, io.StringIO)
-    return console.file.getvalue()
-
-
-def write(path: Path, *lines: str | bytes) -> Path:
-    raw = [line.encode() if isinstance(line, str) else line for line in lines]
-    path.write_bytes(b"\n".join([",".join(COLUMNS).encode(), *raw, b""]))
-    return path
-
-
-def order_of(line: str, path: Path) -> Order:
-    (order,) = read_orders(write(path, line)).orders
-    return order
-
-
-# -- the program
-
-
-def test_it_runs_as_its_documentation_says() -> None:
+def run(directory: Path, *options: str) -> Done:
     done = subprocess.run(
-        [sys.executable, "-m", "examples.order_saga"],
+        command(directory, *options),
         cwd=ROOT,
         capture_output=True,
         encoding="utf-8",
@@ -107,37 +74,232 @@ def test_it_runs_as_its_documentation_says() -> None:
         check=False,
     )
     assert done.stderr == ""
-    assert done.returncode == RIGHT
-    assert "orders.csv: 232 rows, 217 orders, 15 malformed" in done.stdout
-    assert "order 2053 came already, in line 54" in done.stdout
-    assert "out of stock: Cast-iron teapot" in done.stdout
-    assert done.stdout.rstrip().endswith("The balance is right.")
+    return Done(done.returncode, done.stdout, directory)
 
 
-def test_ctrl_c_closes_the_shop_in_order() -> None:
-    command = [
-        sys.executable,
-        "-u",
-        "-m",
-        "examples.order_saga",
-        "--delay",
-        "0.01",
-        "--at-once",
-        "3",
-    ]
+def sql(directory: Path, query: str) -> list[Any]:
+    with closing(sqlite3.connect(directory / BOOKS)) as books:
+        rows = books.execute(query).fetchall()
+        books.commit()
+    return rows
+
+
+def number(out: str, row: str) -> list[str]:
+    """The figures that stand behind a text, wherever it stands."""
+    (line,) = [each for each in out.splitlines() if row in each]
+    return line.partition(row)[2].split()
+
+
+def until(holds: Callable[[], object]) -> None:
+    """Wait for another process."""
+    limit = time.monotonic() + PATIENCE
+    while not holds():
+        assert time.monotonic() < limit, "waited in vain"
+        time.sleep(0.02)
+
+
+def told(directory: Path) -> Story:
+    story = Story()
+    path = directory / STORY
+    for line in path.read_bytes().splitlines(keepends=True) if path.exists() else ():
+        if line.endswith(b"\n"):
+            story.add(json.loads(line))
+    return story
+
+
+def write(path: Path, *lines: str | bytes) -> Path:
+    raw = [line.encode() if isinstance(line, str) else line for line in lines]
+    path.write_bytes(b"\n".join([",".join(COLUMNS).encode(), *raw, b""]))
+    return path
+
+
+# -- the whole day
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Done:
+    """All orders, as ``make demo`` runs them."""
+    return run(tmp_path_factory.mktemp("whole") / "demo")
+
+
+def test_a_day_with_three_kills_ends_with_the_balance_right(whole: Done) -> None:
+    assert whole.code == RIGHT, whole.out
+    assert "orders.csv: 232 rows, 15 of them malformed; 217 orders" in whole.out
+    assert whole.out.rstrip().endswith("The balance is right. Nothing was charged twice.")
+    assert whole.out.count("SIGKILL: order") == 3
+    assert max(map(len, whole.out.splitlines())) <= 80
+
+
+def test_the_table_says_what_stands_in_the_books(whole: Done) -> None:
+    out, directory = whole.out, whole.directory
+    orders = {each.id: each for each in read_orders(ORDERS).orders}
+    paid = dict(sql(directory, "SELECT order_id, sum(cents) FROM money GROUP BY 1"))
+    packed = Counter[str]()
+    for order, pieces in sql(directory, "SELECT order_id, sum(pieces) FROM goods GROUP BY 1"):
+        packed[order] = pieces
+    sent = dict(sql(directory, "SELECT order_id, sum(sent) FROM parcels GROUP BY 1"))
+    complete = {each for each in orders if paid.get(each)}
+
+    assert {each: paid[each] for each in complete} == {id: orders[id].total for id in complete}
+    assert {each for each in orders if sent.get(each)} == complete
+    assert all(sent[each] == 1 for each in complete)
+    wanted = {id: sum(item.quantity for item in orders[id].items) for id in complete}
+    assert {id: pieces for id, pieces in packed.items() if pieces} == wanted
+
+    total = f"{sum(paid.values()) / 100:,.2f}"
+    assert number(out, "complete  ")[:2] == [str(len(complete)), total]
+    assert number(out, "compensated")[0] == str(len(orders) - len(complete))
+    assert number(out, "money in the till, EUR")[:2] == [total, total]
+    assert number(out, "pieces gone from the shelf")[1] == str(sum(packed.values()))
+    assert number(out, "parcels on their way")[1] == str(sum(sent.values()))
+
+
+def test_nothing_was_done_twice_under_one_key_and_every_key_has_its_answer(whole: Done) -> None:
+    directory = whole.directory
+    for table, key in (("money", "key"), ("goods", "key, sku"), ("parcels", "key")):
+        counted = sql(directory, f"SELECT count(*) FROM {table} GROUP BY {key}")
+        assert counted
+        assert set(counted) == {(1,)}, table
+    lines = "SELECT key FROM money UNION SELECT key FROM goods UNION SELECT key FROM parcels"
+    answered = "SELECT key FROM understudy_keys WHERE outcome = 'answered'"
+    assert sql(directory, f"{lines} EXCEPT {answered}") == []
+    assert number(whole.out, "orders charged twice") == ["0", "0", "right"]
+    assert number(whole.out, "keys under which something was done twice") == ["0", "0", "right"]
+
+
+def test_orders_are_refused_at_each_step_and_what_was_done_before_is_undone(whole: Done) -> None:
+    orders, why = read_orders(ORDERS).orders, told(whole.directory).ended
+    declined = {each.id for each in orders if each.total > CARD_LIMIT}
+    stranded = {each.id for each in orders if each.country not in COUNTRIES} - declined
+    assert {id for id, no in why.items() if no == "card declined"} == declined
+    out_of_stock = {id for id, no in why.items() if no == "out of stock"}
+    no_courier = {id for id, no in why.items() if no == "no courier goes there"}
+    assert out_of_stock and no_courier == stranded - out_of_stock
+    lines = dict(sql(whole.directory, "SELECT order_id, count(*) FROM money GROUP BY 1"))
+    assert not declined & set(lines)
+    assert {lines[id] for id in out_of_stock | no_courier} == {2}, "charged and refunded"
+    assert number(whole.out, "compensated")[0] == str(
+        len(declined) + len(out_of_stock) + len(no_courier)
+    )
+
+
+def test_the_figures_of_trouble_are_those_that_the_processes_told(whole: Done) -> None:
+    lines = (whole.directory / STORY).read_text("utf-8").splitlines()
+    events = Counter(json.loads(line)["event"] for line in lines)
+    assert events["killed"] == 3 and events["began"] == 4 and events["left"] == 1
+    assert number(whole.out, "process deaths (SIGKILL)") == ["3"]
+    assert number(whole.out, "restarts of components") == [str(events["restarted"])]
+    assert events["restarted"] > 3
+    (taken_up,) = number(whole.out, "workflows taken up again")
+    assert int(taken_up) > 3, "several were in the middle whenever the process died"
+
+
+def test_journal_and_books_agree_on_who_is_complete(whole: Done) -> None:
+    with SqliteJournal.read(whole.directory / JOURNAL) as journal:
+        runs = journal.runs()
+    assert len(runs) == 217 and all(run.over for run in runs)
+    done = {run.id.removeprefix("order-") for run in runs if run.status == "done"}
+    paid = "SELECT order_id FROM money GROUP BY 1 HAVING sum(cents) > 0"
+    assert done == {id for (id,) in sql(whole.directory, paid)}
+
+
+def test_a_second_invocation_finds_everything_done_and_does_nothing(whole: Done) -> None:
+    before = {name: (whole.directory / name).read_bytes() for name in (JOURNAL, BOOKS, STORY)}
+    again = run(whole.directory)
+    assert again.code == RIGHT
+    assert "Everything is done already, so nothing was done now." in again.out
+    assert "process " not in again.out.partition("Orders  ")[0]
+    assert again.out.partition("Orders  ")[2] == whole.out.partition("Orders  ")[2]
+    assert {name: (whole.directory / name).read_bytes() for name in before} == before
+
+
+# -- killed at several moments
+
+
+@pytest.mark.parametrize(
+    "moments",
+    [["Charge:1"], ["Reserve:7", "Reserve:2"], ["Refund:1", "Release:1"]],
+    ids=lambda moments: "-".join(moments),
+)
+def test_whenever_it_is_killed_everything_is_done_once(
+    moments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = [each for moment in moments for each in ("--kill-at", moment)]
+    orders = tmp_path / "orders.csv"
+    rows = [GOOD.replace("2001", str(id)) for id in range(2001, 2021)]
+    rows[3] = rows[3].replace("DE", "AQ")  # nobody goes there: what was done is undone
+    rows[9] = rows[9].replace("DE", "AQ")
+    write(orders, *rows)
+    assert main([str(orders), "--dir", str(tmp_path / "demo"), *options]) == RIGHT
+    out = capsys.readouterr().out
+    assert [each["kill"] for each in told(tmp_path / "demo").kills] == moments
+    assert number(out, "process deaths (SIGKILL)") == [str(len(moments))]
+    assert number(out, "complete  ")[0] == "18"
+    assert number(out, "no courier goes there")[0] == "2"
+    assert sql(tmp_path / "demo", "SELECT sum(cents) FROM money") == [(18 * 1380,)]
+    assert set(sql(tmp_path / "demo", "SELECT count(*) FROM money GROUP BY key")) == {(1,)}
+
+
+def test_w11_without_idempotency_a_kill_charges_twice_and_the_check_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(processes, "WORKER", (sys.executable, "-c", FORGETFUL))
+    assert main(["--dir", str(tmp_path), "--orders", "8", "--kill-at", "Charge:5"]) == WRONG
+    out = capsys.readouterr().out
+    (kill,) = told(tmp_path).kills
+    charged = f"SELECT count(*) FROM money WHERE order_id = '{kill['order']}'"
+    assert sql(tmp_path, charged) == [(2,)]
+    (price,) = [each.total for each in read_orders(ORDERS).orders if each.id == kill["order"]]
+    twice = "SELECT order_id FROM money GROUP BY 1 HAVING count(*) > 1"
+    assert number(out, "orders charged twice") == ["0", str(len(sql(tmp_path, twice))), "WRONG"]
+    assert f"order {kill['order']}: {price / 50:.2f} EUR were paid and should be" in out
+    assert f"order {kill['order']} was charged or refunded 2 times under order-" in out
+    assert out.rstrip().endswith("THE BALANCE IS NOT RIGHT.")
+
+
+def test_without_kills_it_is_one_process(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--dir", str(tmp_path), "--orders", "3", "--no-kill"]) == RIGHT
+    out = capsys.readouterr().out
+    assert number(out, "process deaths (SIGKILL)") == ["0"]
+    assert number(out, "workflows taken up again") == ["0"]
+    # More of the same orders are more to do, and what is done stays done.
+    assert main(["--dir", str(tmp_path), "--orders", "4", "--no-kill"]) == RIGHT
+    assert sql(tmp_path, "SELECT count(*) FROM money") == [(4,)]
+    # And from the beginning.
+    assert main(["--dir", str(tmp_path), "--orders", "2", "--no-kill", "--fresh"]) == RIGHT
+    assert sql(tmp_path, "SELECT count(*) FROM money") == [(2,)]
+
+
+# -- stopped from outside
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL], ids=["ctrl-c", "kill-9"])
+def test_stopped_from_outside_it_ends_in_order_and_a_later_run_goes_on(
+    how: signal.Signals, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     with subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8"
+        command(tmp_path, "--no-kill"), cwd=ROOT, stdout=subprocess.PIPE, encoding="utf-8"
     ) as process:
-        assert process.stdout is not None and process.stderr is not None
-        for line in process.stdout:
-            if "of 217 orders" in line:
-                break
-        process.send_signal(signal.SIGINT)
-        out = process.stdout.read()
-        assert process.stderr.read() == ""
-    assert process.returncode == INTERRUPTED
-    assert "not begun" in out
-    assert out.rstrip().endswith("The balance is right.")
+        until(lambda: len(told(tmp_path).ended) > 5)
+        process.send_signal(how)
+        out, _ = process.communicate()
+    until(lambda: told(tmp_path).left)
+    story = told(tmp_path)
+    if how is signal.SIGINT:
+        assert process.returncode == INTERRUPTED
+        assert f"Closed in order, {217 - len(story.ended)} orders left." in out
+    assert 5 < len(story.ended) < 217
+    assert (story.began, story.left, story.deaths) == (1, 1, 0)
+
+    assert main(["--dir", str(tmp_path), "--no-kill"]) == RIGHT
+    story = told(tmp_path)
+    assert len(story.ended) == 217 and story.taken_up > 0
+    assert number(capsys.readouterr().out, "process deaths (SIGKILL)") == ["0"]
+
+
+# -- what cannot be used
 
 
 @pytest.mark.parametrize(
@@ -158,219 +320,115 @@ def test_a_file_that_is_no_file_of_orders_is_refused(
     path = tmp_path / "orders.csv"
     if content is not None:
         path.write_bytes(content)
-    assert main([str(path)]) == UNUSABLE
+    assert main([str(path), "--dir", str(tmp_path / "demo")]) == UNUSABLE
     assert complaint in capsys.readouterr().err
-    assert main([str(tmp_path)]) == UNUSABLE
+    assert not (tmp_path / "demo").exists()
 
 
-@pytest.mark.parametrize("wrong", [["--crash-rate", "1"], ["--at-once", "0"], ["--what"]])
+@pytest.mark.parametrize("wrong", [["--orders", "0"], ["--kill-at", "Charge"], ["--what"]])
 def test_a_wrong_option_is_told_apart_from_a_wrong_balance(wrong: list[str]) -> None:
     assert main(wrong) == UNUSABLE
 
 
-def test_the_crash_reports_can_be_kept(tmp_path: Path) -> None:
-    path = write(tmp_path / "orders.csv", GOOD)
-    log = tmp_path / "crashes.log"
-    assert main([str(path), "--crash-rate", "0.9", "--log", str(log)]) == RIGHT
-    assert "crashed: InjectedCrash" in log.read_text("utf-8")
-    assert main([str(path), "--log", str(tmp_path)]) == UNUSABLE
-
-
-# -- the day
-
-
-def test_the_same_seed_gives_the_same_day_in_whatever_order_things_happen() -> None:
-    first = printed(run(day_of(seed=3, crash_rate=0.2)))
-    assert printed(run(day_of(seed=3, crash_rate=0.2))) == first
-    assert printed(run(day_of(seed=3, crash_rate=0.2, at_once=1))) == first
-    assert printed(run(day_of(seed=3, crash_rate=0.2, at_once=100, delay=0.1))) == first
-    assert printed(run(day_of(seed=4, crash_rate=0.2))) != first
-
-
-@pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize(("crash_rate", "refusal_rate"), [(0.2, 0.3), (0.8, 0.0)])
-def test_it_always_adds_up(seed: int, crash_rate: float, refusal_rate: float) -> None:
-    day = run(day_of(seed=seed, crash_rate=crash_rate, refusal_rate=refusal_rate))
-    assert right(day), printed(day)
-    services = sum(day.chronicle.restarts[f"/shop/services/{name}"] for name in SERVICES)
-    crashes = [n for (_, fate), n in day.trouble.met.items() if fate in CRASHES]
-    assert services + day.chronicle.restarts["/shop/office/sagas"] == sum(crashes)
-
-
-def test_without_trouble_only_what_cannot_be_is_undone() -> None:
-    day = run(day_of(crash_rate=0, refusal_rate=0))
-    undone = [page for page in day.book.pages.values() if page.status is Status.UNDONE]
-    assert sorted(page.why for page in undone) == [
-        "no delivery to AQ",
-        "no delivery to IS",
-        "out of stock: Cast-iron teapot",
-        "out of stock: Cast-iron teapot",
-        "out of stock: Cast-iron teapot",
-        "over the limit of the card",
-    ]
-    assert all(page.retries == 0 for page in day.book.pages.values())
+def test_a_directory_in_use_or_of_other_orders_is_left_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    orders, demo = write(tmp_path / "orders.csv", GOOD), tmp_path / "demo"
+    assert main([str(orders), "--dir", str(demo), "--no-kill"]) == RIGHT
+    assert main(["--dir", str(demo)]) == UNUSABLE
+    assert "is about the orders of another file" in capsys.readouterr().err
+    journal = SqliteJournal(str(demo / JOURNAL))
+    journal.acquire(0)
+    try:
+        assert main(["--dir", str(demo), "--fresh"]) == UNUSABLE
+    finally:
+        journal.close()
+    assert "orders.db is written by this very process" in capsys.readouterr().err
+    assert main([str(orders), "--dir", str(orders)]) == UNUSABLE
+    assert "File exists" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
-    "path",
+    ("broken", "complaint"),
     [
-        "/shop/services",
-        "/shop/services/inventory",
-        "/shop/office",
-        "/shop/office/sagas",
-        "/shop/office/desk",
-        "/shop/doorman",
+        ("import sys; sys.exit('the till is jammed')", "the till is jammed"),
+        ("import os; os.kill(os.getpid(), 9)", "the shop has closed"),
     ],
 )
-def test_any_part_of_the_tree_can_fall(path: str) -> None:
-    day, onlooker = day_of(delay=0.02), Onlooker()
-
-    async def fall() -> None:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(day.run, onlooker)
-            for _ in range(3):
-                await trio.sleep(2)
-                await onlooker.seen[path].stop(Killed())
-
-    VirtualClock().run(fall)
-    assert right(day), printed(day)
-    assert day.book.counts[Status.WAITING] == 0
+def test_a_process_that_gets_nowhere_is_not_started_again_and_again(
+    broken: str,
+    complaint: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(processes, "WORKER", (sys.executable, "-c", broken))
+    assert main(["--dir", str(tmp_path)]) == UNUSABLE
+    assert complaint in capsys.readouterr().err
 
 
 def test_a_file_without_orders_is_a_short_day(tmp_path: Path) -> None:
-    day = run(day_of(write(tmp_path / "orders.csv")))
-    assert right(day)
+    orders = write(tmp_path / "orders.csv")
+    assert main([str(orders), "--dir", str(tmp_path / "demo")]) == RIGHT
 
 
 # -- the balance
 
 
-def test_a_cent_too_much_is_noticed() -> None:
-    day = run(day_of())
-    day.books.payments.accounts["till", "cents"] += 1
-    wrong = [check.what for check in balance(day) if not check.right]
-    assert wrong == ["money in the till", "accounts that follow from their lines"]
-
-
-def test_a_line_that_is_missing_is_noticed() -> None:
-    day = run(day_of())
-    day.books.shipping.lines.pop()
-    wrong = [check.what for check in balance(day) if not check.right]
-    assert wrong == ["orders that moved what they should", "accounts that follow from their lines"]
-
-
-def test_a_posting_of_nobody_is_noticed() -> None:
-    day = run(day_of())
-    day.books.inventory.post("4711/reserve", Move(1, "TEA-EARL", "shelf", "packed"))
-    faults = [fault for check in balance(day) for fault in check.faults]
-    assert faults == ["there is no order '4711', but the ledgers have moves of it"]
-    assert "4711" in printed(day)
-
-
-def test_an_order_left_in_the_middle_is_noticed() -> None:
-    day = run(day_of())
-    day.book.pages["2001"].status = Status.RUNNING
-    assert "order 2001 is running" in printed(day)
-    day.book.pages["2001"].status = Status.WAITING
-    assert not right(day)
-
-
-def test_a_crash_that_was_no_experiment_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    spilt = Ledger.post
-
-    def post(self: Ledger, key: str, *moves: Move) -> str:
-        if key == "2001/charge" and not self.lines:
-            spilt(self, "0/oops")
-            raise OSError("coffee in the till")
-        return spilt(self, key, *moves)
-
-    monkeypatch.setattr(Ledger, "post", post)
-    faults = [fault for check in balance(run(day_of(at_once=1))) for fault in check.faults]
-    assert "/shop/services/payments crashed: OSError('coffee in the till')" in faults
-
-
-def test_a_component_that_forgets_its_keys_costs_the_exit_code(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("tampering", "wrong"),
+    [
+        (
+            "UPDATE money SET cents = cents + 1 WHERE order_id = '2001'",
+            {"complete: paid, packed and sent, once", "money in the till, EUR"},
+        ),
+        (
+            "DELETE FROM parcels WHERE order_id = '2001'",
+            {"complete: paid, packed and sent, once", "parcels on their way"},
+        ),
+        (
+            "INSERT INTO money SELECT key, order_id, cents FROM money WHERE order_id = '2001'",
+            {
+                "complete: paid, packed and sent, once",
+                "money in the till, EUR",
+                "orders charged twice",
+                "keys under which something was done twice",
+            },
+        ),
+        (
+            "UPDATE stock SET pieces = pieces - 1 WHERE sku = 'TEA-EARL'",
+            {"pieces gone from the shelf"},
+        ),
+        (
+            "DELETE FROM goods WHERE order_id = '2001'",
+            {"complete: paid, packed and sent, once"},
+        ),
+        (
+            "INSERT INTO money VALUES ('x', '4711', 100), ('y', '4711', -100)",
+            {"orders that nobody has placed"},
+        ),
+    ],
+)
+def test_what_is_wrong_in_the_books_is_noticed(
+    tampering: str, wrong: set[str], whole: Done, tmp_path: Path
 ) -> None:
-    def post(self: Ledger, key: str, *moves: Move) -> str:
-        self._posted[key] = "", moves
-        self._write(key, moves)  # without a look whether it has been done before
-        return ""
-
-    monkeypatch.setattr(Ledger, "post", post)
-    assert main(["--seed", "1"]) == WRONG
-    assert "THE BALANCE IS NOT RIGHT." in capsys.readouterr().out
+    shutil.copy(whole.directory / BOOKS, tmp_path)
+    sql(tmp_path, tampering)
+    orders, ended = read_orders(ORDERS).orders, told(whole.directory).ended
+    checks = balance(read_books(tmp_path / BOOKS), orders, ended)
+    assert {check.what for check in checks if not check.right} == wrong
 
 
-# -- what other samples get wrong
-
-
-def test_a_refusal_is_caught_as_itself_and_what_was_done_is_undone_in_reverse(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked: list[str] = []
-    fate = Trouble.fate
-
-    def noted(self: Trouble, message: Any) -> Fate:
-        asked.append(type(message).__name__)
-        return fate(self, message)
-
-    monkeypatch.setattr(Trouble, "fate", noted)
-    line = GOOD.replace("DE", "AQ")
-    day = run(day_of(write(tmp_path / "o.csv", line), crash_rate=0, refusal_rate=0))
-    # The parcel was refused: nothing to recall. What had been done goes back, the last first.
-    assert asked == ["Charge", "Reserve", "Ship", "Release", "Refund"]
-    assert day.book.pages["2001"].why == "no delivery to AQ"
-    assert right(day)
-
-
-def test_a_step_that_nobody_answered_is_undone_too(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def never_answered(self: Trouble, message: Any) -> Fate:
-        lost = isinstance(message, Charge)
-        return Fate.ANSWER_LOST if lost else Fate.FINE
-
-    monkeypatch.setattr(Trouble, "fate", never_answered)
-    day = run(day_of(write(tmp_path / "o.csv", GOOD)))
-    assert day.book.pages["2001"].why == "no answer from payments"
-    assert day.trouble.met["payments", Fate.ANSWER_LOST] == 5
-    assert [line.move.amount for line in day.books.payments.lines] == [1380, 1380]
-    assert right(day)
-
-
-def test_two_attempts_at_once_charge_once(tmp_path: Path) -> None:
-    order = order_of(GOOD, tmp_path / "o.csv")
-    ledger = Ledger("payment", {})
-    trouble = Trouble(Settings(crash_rate=0, refusal_rate=0, delay=0.1))
-
-    async def twice() -> None:
-        async with open_system() as system, trio.open_nursery() as nursery:
-            payments = await system.start(Payments, ledger, trouble)
-            for _ in range(2):
-                nursery.start_soon(payments.call, Charge("2001/charge", order))
-
-    VirtualClock().run(twice)
-    assert len(ledger.lines) == 1
-    assert ledger.accounts["till", "cents"] == order.total
-
-
-def test_an_attempt_that_comes_after_its_undo_finds_the_door_shut(tmp_path: Path) -> None:
-    order = order_of(GOOD, tmp_path / "o.csv")
-    ledger = Ledger("payment", {})
-    trouble = Trouble(Settings(crash_rate=0, refusal_rate=0))
-
-    async def late() -> None:
-        async with open_system() as system:
-            payments = await system.start(Payments, ledger, trouble)
-            undo = Refund("2001/charge")
-            await payments.call(undo)
-            await payments.call(undo)
-            with pytest.raises(Closed, match="taken back"):
-                await payments.call(Charge("2001/charge", order))
-
-    VirtualClock().run(late)
-    assert ledger.lines == []
+def test_an_order_that_has_not_ended_or_was_told_the_wrong_thing_is_noticed(whole: Done) -> None:
+    books, orders = read_books(whole.directory / BOOKS), read_orders(ORDERS).orders
+    ended = told(whole.directory).ended
+    missing = {id: why for id, why in ended.items() if id != "2001"}
+    wrong = [check.what for check in balance(books, orders, missing) if not check.right]
+    assert "orders that have ended" in wrong
+    lied = [check for check in balance(books, orders, {**ended, "2001": "no"}) if not check.right]
+    assert "refused: as if never placed" in [check.what for check in lied]
+    faults = [fault for check in lied for fault in check.faults]
+    assert any("39.50 EUR were paid and should be 0.00" in fault for fault in faults)
 
 
 # -- reading
@@ -441,51 +499,3 @@ def test_a_file_from_a_spreadsheet_is_fine(tmp_path: Path) -> None:
 def test_reading_says_what_it_wanted(tmp_path: Path) -> None:
     with pytest.raises(NotOrders, match="No such file"):
         read_orders(tmp_path / "nothing.csv")
-
-
-# -- looking on
-
-
-@pytest.mark.parametrize(("width", "height"), [(120, 40), (72, 20)])
-def test_the_live_view_shows_the_tree_with_its_restarts(
-    width: int, height: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(LiveView, "interval", 0.5)
-    screen = io.StringIO()
-    console = Console(file=screen, force_terminal=True, width=width, height=height)
-    day = day_of(delay=0.02, crash_rate=0.2)
-
-    async def watch() -> None:
-        with Live(console=console, screen=True, auto_refresh=False) as live:
-            await day.run(LiveView(live))
-
-    VirtualClock().run(watch)
-    shown = screen.getvalue()
-    for text in ("Supervision tree", "payments", "restarting", "↻", "✔ complete", "■", "217"):
-        assert text in shown
-    assert ("reserve" in shown) == (height > 20)  # else there is no room for orders under way
-    assert right(day)
-
-
-@pytest.mark.parametrize(("width", "height"), [(1, 1), (20, 5), (3, 50), (300, 100)])
-def test_the_live_view_bears_any_size(width: int, height: int) -> None:
-    day = run(day_of())
-    console = Console(file=io.StringIO(), force_terminal=True, width=width, height=height)
-
-    async def look() -> None:
-        async with open_system(Child(Supervisor, name="shop")) as system:
-            shop = system.whereis("shop")
-            assert shop is not None
-            with Live(console=console, screen=True, auto_refresh=False) as live:
-                LiveView(live).show(day, await census(shop))
-
-    VirtualClock().run(look)
-
-
-def test_the_plain_view_prints_a_line_now_and_then() -> None:
-    console = Console(file=io.StringIO(), width=120)
-    VirtualClock().run(day_of(delay=0.02).run, PlainView(console))
-    assert isinstance(console.file, io.StringIO)
-    lines = console.file.getvalue().splitlines()
-    assert 8 <= len(lines) <= 10
-    assert all("of 217 orders" in line for line in lines)

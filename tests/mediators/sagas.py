@@ -170,6 +170,11 @@ def shop(
     return type("AShop", (Shop,), {**fields, "world": world, **attributes})
 
 
+def spec(cls: type[Shop] | type[Mediator]) -> Child[Any]:
+    """Restarted after a crash, and gone when it is stopped."""
+    return Child(cls, restart="transient")
+
+
 async def start(ref: Ref[Any], workflow: Workflow[Any], **more: Any) -> Handle[Any]:
     """Start a workflow and wait until nothing moves any more."""
     handle = await ref.call(Start(workflow, **more))
@@ -180,7 +185,7 @@ async def start(ref: Ref[Any], workflow: Workflow[Any], **more: Any) -> Handle[A
 async def again(system: System, ref: Ref[Any], cls: type[Shop], **changes: Any) -> Ref[Any]:
     """Stop a mediator and start its successor on the same journal."""
     await ref.stop()
-    return await system.start(Child(type("AShop", (cls,), changes)))
+    return await system.start(spec(type("AShop", (cls,), changes)))
 
 
 def turns(journal: MemoryJournal, id: str, run: int | None = None) -> list[list[Any]]:

@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import attrs
 import pytest
 import trio
 
-from actors import Call, Refusal, System
-from mediators import MemoryJournal, Retry, Start, StepFailed, Workflow
+from actors import Actor, Call, Ref, Refusal, System, handles
+from mediators import Mediator, MemoryJournal, Retry, Start, StepFailed, Workflow
+from mediators.desk import Desk
 from mediators.testing import (
     RunWorkflows,
+    Scenario,
     Stubs,
     always_replay,
     crash,
+    crash_at_every_commit,
     hang,
+    kill_at_commit,
     run_workflows,
     slow,
 )
+from supervisors import Child
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from actors.testing import VirtualClock
     from mediators.testing import Replayed
 
@@ -200,3 +208,170 @@ async def test_a_state_that_is_not_in_the_record_is_told_of(
     with always_replay(collect=True) as replayed:
         await orders.call(PlaceOrder(), timeout=60)
     assert "undos is []" in replayed.differences[0]
+
+
+# -- death at every commit
+
+
+class Till(Actor):
+    """Takes and gives back money, once for each key, in books that outlive it."""
+
+    looks_at_keys = True
+
+    def __init__(self, books: dict[str, Any]) -> None:
+        self.books = books
+
+    @handles
+    def charge(self, message: Charge) -> int:
+        key = str(self.envelope.key)
+        if not self.looks_at_keys:
+            key += f", time {len(self.books['charged'])}"
+        if key not in self.books["charged"]:
+            self.books["charged"][key] = message.amount
+        return len(self.books["charged"])
+
+    @handles
+    def refund(self, message: Refund) -> None:
+        self.books["refunded"][str(self.envelope.key)] = message.payment
+
+    @handles
+    def ship(self, message: Ship) -> str:
+        if message.order == "refused":
+            raise NoRoom
+        return "sent"
+
+
+class Shop(Mediator):
+    components = []
+    workflows = [PlaceOrder]
+
+    def __init__(self, journal: MemoryJournal, books: dict[str, Any]) -> None:
+        self.journal = journal
+        self.components = [Child(Till, books)]
+
+
+class AnOrder(Scenario):
+    id = "order-1"
+
+    def __init__(self) -> None:
+        self.books = {"charged": {}, "refunded": {}, "told": []}
+
+    def mediator(self, journal: MemoryJournal) -> Any:
+        self.journal = journal
+        return Child(Shop, journal, self.books)
+
+    async def play(self, mediator: Ref[Any]) -> None:
+        await mediator.call(Start(PlaceOrder(self.id)))
+        self.books["told"].append("started")
+        with suppress(NoRoom):
+            await mediator.call(PlaceOrder(self.id), timeout=60)
+        self.books["told"].append("ended")
+
+    def check(self) -> None:
+        row = self.journal.read().find(self.id)
+        if self.books["told"]:
+            assert row is not None, "an order that was confirmed is lost"
+        if row is not None:
+            assert row.over
+            assert len(self.books["charged"]) == 1, "charged twice"
+
+
+class ARefusedOrder(AnOrder):
+    id = "refused"
+
+    def check(self) -> None:
+        super().check()
+        if self.books["charged"]:
+            assert len(self.books["refunded"]) == 1, "what was done is not undone"
+
+
+@pytest.mark.parametrize(("scenario", "commits"), [(AnOrder, 3), (ARefusedOrder, 4)])
+def test_a_scenario_dies_right_before_and_right_after_each_commit(
+    scenario: type[AnOrder], commits: int
+) -> None:
+    seen: list[int] = []
+    lives = crash_at_every_commit(scenario, lambda one: seen.append(len(one.books["charged"])))
+    assert lives == 2 * commits
+    assert len(seen) == lives + 1
+    assert seen.count(0) == 1  # before the first commit there is no order
+
+
+def test_a_second_life_may_die_as_well() -> None:
+    assert crash_at_every_commit(ARefusedOrder, deaths=2) > 30
+
+
+def test_a_start_that_is_confirmed_before_it_is_on_disk_is_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def told_at_once(self: Any, later: Any, value: object) -> None:
+        later.reply(value)
+        self._driver.committer.wanted()
+
+    monkeypatch.setattr(Desk, "_answer", told_at_once)
+    with pytest.raises(AssertionError, match="lost"):
+        crash_at_every_commit(AnOrder)
+
+
+def test_a_component_that_does_not_look_at_the_key_is_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Till, "looks_at_keys", False)
+    with pytest.raises(AssertionError, match="charged twice") as caught:
+        crash_at_every_commit(AnOrder)
+    assert caught.value.__notes__[0].startswith("after dying right ")
+
+
+SCRIPT = """
+import sys
+import attrs, trio
+from actors import Actor, Call, handles, open_system
+from mediators import Mediator, SqliteJournal, Start, Workflow
+
+@attrs.frozen
+class Charge(Call[int]):
+    amount: int
+
+class Till(Actor):
+    @handles
+    def charge(self, message: Charge) -> int:
+        print("charged", self.envelope.key, flush=True)
+        return message.amount
+
+@attrs.define
+class Order(Workflow[int]):
+    id: str = "order"
+    async def run(self) -> int:
+        return await self.step(Charge(1)) + await self.step(Charge(2))
+
+class Shop(Mediator):
+    components = [Till]
+    workflows = [Order]
+    journal = sys.argv[1]
+
+async def main() -> None:
+    async with open_system() as system:
+        shop = await system.start(Shop)
+        print("result", await shop.call(Order(), timeout=20), flush=True)
+
+trio.run(main)
+"""
+
+
+def test_a_script_is_killed_at_each_of_its_commits(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    outputs = []
+    commit = 1
+    while (life := kill_at_commit(script, commit, tmp_path / f"{commit}.db")).killed:
+        outputs.append(life.output.split())
+        again = kill_at_commit(script, 0, tmp_path / f"{commit}.db")
+        assert not again.killed
+        assert again.output.split()[-2:] == ["result", "3"]
+        commit += 1
+    assert len(outputs) == 3
+    assert outputs[0] == []
+    assert outputs[2].count("charged") == 2
+    before = kill_at_commit(script, 1, tmp_path / "none.db", when="before")
+    assert before.killed
+    with pytest.raises(AssertionError, match="ended with"):
+        kill_at_commit(script, 1, tmp_path)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trio
 
-from mediators import Status
+from mediators import Status, execution
 from mediators.guard import NoTask
 from tests.mediators.shops import Do, Flow, Other, Tell, Undo, World, start
 
@@ -129,8 +129,9 @@ async def test_w1_without_the_guard_a_scope_opens_in_the_middle_of_the_mediator(
             return "opened"
 
     world = World(virtual_clock, code)
-    monkeypatch.setattr(NoTask, "__enter__", lambda self: None)
-    monkeypatch.setattr(NoTask, "__exit__", lambda self, *error: None)
+    monkeypatch.setattr(
+        execution, "step_alone", lambda coroutine, value, error: coroutine.send(value)
+    )
     async with world.running() as shop:
         assert await shop.call(Flow()) == "opened"
 

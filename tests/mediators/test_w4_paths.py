@@ -8,7 +8,7 @@ import attrs
 import pytest
 
 from actors import Actor, Call, handles
-from mediators import Status, Workflow
+from mediators import Status
 from mediators import history as h
 from mediators import replay as replaying
 from mediators.payloads import Types
@@ -215,13 +215,18 @@ class New(Call[str]):
     upcasts = {1: lambda data: {"first": data["name"], "last": "?"}}
 
 
+# One class, before and after: the name is part of the path.
+Old.__name__ = New.__name__ = "Order"
+
+
 class OldDesk(Actor):
     """Takes them as they were."""
 
     @handles
     def take(self, message: Old) -> str:
         later: Any = self.later()
-        return str(later) if not later else later  # type: ignore[no-any-return]
+        answer: str = later
+        return answer
 
 
 class NewDesk(Actor):
@@ -297,4 +302,3 @@ async def test_w4_so_sets_are_the_same_again_in_a_process_with_another_hash_seed
 def test_w4_the_bytes_of_a_turn_are_the_same_for_the_same_turn() -> None:
     event = h.Intended("Do.1", "step", h.NIL)
     assert h.encode_turn(1.5, [event]) == h.encode_turn(1.5, [h.Intended("Do.1", "step", h.NIL)])
-    assert issubclass(Flow, Workflow)

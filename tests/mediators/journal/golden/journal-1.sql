@@ -10,6 +10,7 @@ CREATE TABLE inbox (
         data BLOB NOT NULL);
 INSERT INTO "inbox" VALUES(0,1425449977,X'6C656674');
 CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
+INSERT INTO "meta" VALUES('first_run',2);
 CREATE TABLE records (
         address INTEGER PRIMARY KEY,
         number INTEGER NOT NULL,
