@@ -77,6 +77,11 @@ class Committer:
             self._queued = True
             self._place.request(self._lane)
 
+    @property
+    def clean(self) -> bool:
+        """Everything that has happened is on disk, and what follows from it has gone out."""
+        return not (self.batch or self.outbox or self.writing is not None)
+
     def _lane(self, place: Place) -> None:
         self._queued = False
         self._guarded(self._serve)

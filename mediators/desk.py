@@ -56,7 +56,10 @@ class Desk:
         VERBS[type(message)](self, message, later)
 
     def _answer(self, later: Later[Any], value: object) -> None:
-        self._driver.out("reply", later, value)
+        if self._driver.committer.clean:
+            later.reply(value)
+        else:
+            self._driver.out("reply", later, value)
 
     # -- starts
 

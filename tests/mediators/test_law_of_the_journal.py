@@ -177,7 +177,9 @@ KINDS = ["step", "effect", "child", "sleep", "reply"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("error", [Fenced("another owner"), JournalFull("no room")], ids=["fenced", "full"])
+@pytest.mark.parametrize(
+    "error", [Fenced("another owner"), JournalFull("no room")], ids=["fenced", "full"]
+)
 async def test_law_no_consequence_leaves_when_the_commit_fails(
     virtual_clock: VirtualClock, disk: Disk, kind: str, error: Exception
 ) -> None:

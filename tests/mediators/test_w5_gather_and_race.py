@@ -142,7 +142,11 @@ async def test_w5_all_branches_of_a_failed_gather_are_undone_in_reverse_journal_
         assert await handle.result() == "done"
     undone = [each for each in world.done if each.startswith(("undo", "unpack"))]
     answered = [each.path for each in world.events() if isinstance(each, h.Completed)]
-    back = {"gather.2/1/Do.1": "undo a", "gather.2/2/Do.1": "undo own", "gather.2/3/Pack.1": "unpack b"}
+    back = {
+        "gather.2/1/Do.1": "undo a",
+        "gather.2/2/Do.1": "undo own",
+        "gather.2/3/Pack.1": "unpack b",
+    }
     assert undone == [back[each] for each in reversed(answered) if each in back]
     assert len(undone) == 3
 

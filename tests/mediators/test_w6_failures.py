@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -238,6 +239,28 @@ async def test_w6_a_run_that_goes_on_for_ever_though_cancelled_is_paused(
         with pytest.raises(WorkflowEnded):
             await handle.result()
     assert world.log == "pack first, unpack first"
+
+
+async def test_w6_branches_given_when_cancelled_are_closed_without_a_word(
+    virtual_clock: VirtualClock,
+) -> None:
+    async def branch(flow: Any) -> None:
+        await flow.step(Do("never"))
+
+    async def code(flow: Any) -> None:
+        try:
+            await flow.sleep(100)
+        finally:
+            await flow.gather(branch(flow), branch(flow))
+
+    world = World(virtual_clock, code)
+    async with world.running() as shop:
+        handle = await start(shop)
+        await handle.cancel()
+        with pytest.raises(WorkflowEnded):
+            await handle.result()
+    gc.collect()
+    assert world.done == []
 
 
 async def test_w6_a_cancel_in_the_middle_of_a_step_settles_it_and_undoes_it(

@@ -261,7 +261,9 @@ async def test_w7_each_attempt_is_in_the_record_with_its_reason(
         world.dies()
     async with world.running() as shop:
         await shop.call(Flow(), timeout=None)
-    reasons = [(each.attempt, each.reason) for each in world.events() if isinstance(each, h.Attempted)]
+    reasons = [
+        (each.attempt, each.reason) for each in world.events() if isinstance(each, h.Attempted)
+    ]
     assert reasons == [(2, "crashed"), (3, "timeout"), (4, "died")]
 
 

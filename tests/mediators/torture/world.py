@@ -70,6 +70,11 @@ class Books:
         self.tick += 1
         return self.tick
 
+    def done(self, entry: tuple[int, str, str, int, str], answer: int) -> None:
+        """The outside world has done something."""
+        self.log.append(entry)
+        self.answers[entry[-1]] = answer
+
     def fate(self, fates: list[str], key: str) -> str:
         """What becomes of this attempt."""
         n = self.attempts[key] = self.attempts.get(key, -1) + 1
@@ -116,8 +121,7 @@ class World:
         books = self.books
         if key in books.answers and self.careful:
             return books.answers[key]
-        books.log.append((books.next_tick(), what, owner, u, key))
-        books.answers[key] = u * 10
+        books.done((books.next_tick(), what, owner, u, key), u * 10)
         return u * 10
 
     async def effect(self, owner: str, u: int, fates: list[str], key: str) -> int:
@@ -322,7 +326,8 @@ class Client:
                 continue
             try:
                 if what == "signal":
-                    await insist(lambda: handle.signal(Signal("s", value), id=name))  # noqa: B023
+                    for _ in range(value):  # it is sent again by one who has not heard the answer
+                        await insist(lambda: handle.signal(Signal("s", value), id=name))  # noqa: B023
                 else:
                     await insist(handle.cancel)
                 told.append((what, self.id, name))

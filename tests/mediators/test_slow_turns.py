@@ -1,0 +1,81 @@
+"""A workflow's code that computes for long holds up its mediator, and that is told."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+import attrs
+import pytest
+
+from mediators import Workflow, driver
+from mediators.verbs import GetStatus
+from mediators.telemetry import RunEnded, RunStarted, SlowTurn, WorkflowStopped
+from tests.mediators.sagas import Do, Simple, World, shop, spec, start
+
+if TYPE_CHECKING:
+    from actors import System
+
+
+@attrs.define
+class Computes(Workflow[int]):
+    id: str
+
+    async def run(self) -> int:
+        await self.step(Do("first"))
+        CLOCK.append(1.0)
+        await self.step(Do("second"))
+        return 1
+
+
+CLOCK: list[float] = []
+
+
+@pytest.fixture(autouse=True)
+def counted_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A processor clock that the workflow moves by hand."""
+    CLOCK.clear()
+
+    class Time:
+        @staticmethod
+        def perf_counter() -> float:
+            return sum(CLOCK)
+
+    monkeypatch.setattr(driver, "time", Time)
+
+
+async def test_a_slow_turn_is_reported_with_its_workflow_and_its_seconds(
+    system: System, caplog: pytest.LogCaptureFixture
+) -> None:
+    seen: list[SlowTurn] = []
+    system.telemetry.listen(seen.append, SlowTurn)
+    ref = await system.start(spec(shop(World(), Computes)))
+    with caplog.at_level(logging.WARNING, "mediators"):
+        handle = await start(ref, Computes("one"))
+        assert await handle.result() == 1
+    assert [(each.id, each.run, each.seconds) for each in seen] == [("one", 1, 1.0)]
+    assert "computed for 1.000 s" in caplog.text
+    assert "Have an effect do that" in caplog.text
+
+
+async def test_a_quick_turn_is_not_reported(
+    system: System, caplog: pytest.LogCaptureFixture
+) -> None:
+    ref = await system.start(spec(shop(World(), Simple)))
+    with caplog.at_level(logging.WARNING, "mediators"):
+        await start(ref, Simple("one"))
+    assert "computed" not in caplog.text
+
+
+async def test_beginnings_and_ends_of_runs_are_announced(system: System) -> None:
+    seen: list[object] = []
+    for event in (RunStarted, RunEnded, WorkflowStopped):
+        system.telemetry.listen(seen.append, event)
+    ref = await system.start(spec(shop(World(), Simple)))
+    await start(ref, Simple("one"))
+    assert seen == [
+        RunStarted(ref, "one", 1, "tests.mediators.sagas:Simple"),
+        RunEnded(ref, "one", 1, await ref.call(GetStatus("one"))),
+    ]
+
+
