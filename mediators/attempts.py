@@ -247,6 +247,9 @@ class Attempts:
 
     def _failed(self, execution: Execution, command: Step, error: BaseException) -> None:
         """An attempt has failed: a further one, or the end of it."""
+        if command.branch is None and not needs_settling(command):
+            self._driver.turn(execution, h.Settled(command.path))
+            return
         retry = command.retry or DEFAULT_RETRY
         failures = command.attempts + 1
         if failures + command.deaths < retry.attempts:
@@ -367,7 +370,7 @@ class Attempts:
         if command.call is not None:
             command.rerun = True
             return
-        if command.undo is None and command.undo_encoded is None:
+        if not needs_settling(command):
             self._driver.turn(execution, h.Settled(command.path))
             return
         retry = command.retry or DEFAULT_RETRY
@@ -382,6 +385,11 @@ class Attempts:
 def is_cut(command: Step) -> bool:
     """Whether nobody waits for a step any more: no further attempt is made, it settles."""
     return command.branch is None and command.kind != "undo" and not command.rerun
+
+
+def needs_settling(command: Step) -> bool:
+    """Whether it matters what a step has done: it is an undo, or can be undone."""
+    return command.kind == "undo" or command.undo is not None or command.undo_encoded is not None
 
 
 def make_undo(execution: Execution, command: Step, encoded: Raw) -> tuple[Raw | None, str | None]:

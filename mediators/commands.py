@@ -7,6 +7,8 @@ comes. Nothing here knows trio or the mediator.
 
 from __future__ import annotations
 
+import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from msgspec import Raw
@@ -50,10 +52,21 @@ WAIT: Any = object()
 """What ``begin`` returns when the outcome is to come."""
 
 
-class Command:
-    """Base of the commands. Awaited, it is what the coroutine yields."""
+@lru_cache(maxsize=1024)
+def label_of(cls: type) -> str:
+    """The name of a class in paths, which stays when the class is renamed and its journal_name is
+    not."""
+    return re.split(r"[.:]", journal_name(cls))[-1]
 
-    __slots__ = ("branch", "path")
+
+class Command:
+    """Base of the commands. Awaited, it is what the coroutine yields.
+
+    It is its own iterator: a generator for each would take two hundred bytes more of every workflow
+    that waits.
+    """
+
+    __slots__ = ("branch", "path", "yielded")
 
     verb: ClassVar[str] = "command"
     sends: ClassVar[bool] = False
@@ -64,9 +77,25 @@ class Command:
     branch: Branch | None
     """Who waits for the outcome; None when nobody does any more."""
     path: str
+    yielded: bool
 
     def __await__(self) -> Generator[Any, Any, Any]:
-        return (yield self)
+        self.yielded = False
+        return self  # type: ignore[return-value]  # as far as ``await`` needs it
+
+    def __iter__(self) -> Command:
+        return self
+
+    def __next__(self) -> Command:
+        """Begun: the command itself. Resumed without a value: that is the value."""
+        if self.yielded:
+            raise StopIteration
+        self.yielded = True
+        return self
+
+    def send(self, value: Any) -> None:
+        """Resumed with a value."""
+        raise StopIteration(value)
 
     @property
     def label(self) -> str:
@@ -132,7 +161,7 @@ class Step(Command):
 
     @property
     def label(self) -> str:
-        return type(self.message).__name__
+        return label_of(type(self.message))
 
     def encode(self, execution: Execution) -> Raw:
         """What stands in the journal for the message."""
@@ -251,7 +280,7 @@ class ChildRun(Command):
 
     @property
     def label(self) -> str:
-        return type(self.workflow).__name__
+        return label_of(type(self.workflow))
 
     def begin(self, execution: Execution) -> Any:
         own = execution.guarded(lambda: id_of(self.workflow))

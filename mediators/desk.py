@@ -102,7 +102,8 @@ class Desk:
             if result:
                 driver.wait_for(id, self._to(later), later)
             else:
-                self._answer(later, Handle(driver.place.ref, id, type(workflow)))
+                # Not at once, though nothing may wait for its commit yet: the start is to come.
+                driver.out("reply", later, Handle(driver.place.ref, id, type(workflow)))
 
         event = driver.started(workflow, encoded, id, timeout=bound, key=key)
         name = journal_name(type(workflow))
@@ -114,6 +115,8 @@ class Desk:
             driver.begin(event, name)
         elif policy == "reject":
             raise StartConflict(f"There is a workflow {id!r} already.")
+        elif id in driver.unreadable:
+            self._check_readable(id)
         elif policy == "replace" and present is not None:
             self._replace(present, event, name, begun, later)
         elif policy == "replace" and row is not None:
@@ -164,7 +167,7 @@ class Desk:
         begun: Callable[[], None],
         later: Later[Any],
     ) -> None:
-        if present.pivoted:
+        if present.past_pivot:
             raise VerbRefused(f"{present.id!r} is past its pivot: it is not replaced.")
         driver = self._driver
 
@@ -324,7 +327,7 @@ class Desk:
     def cancel(self, message: v.Cancel, later: Later[Any]) -> None:
         """``Cancel``."""
         execution = self._open(message.id)
-        if execution.pivoted:
+        if execution.past_pivot:
             raise VerbRefused(f"Workflow {message.id!r} is past its pivot.")
         if execution.cancelled is None and execution.ending is None:
             self._driver.turn(execution, h.Cancelled(message.reason))
@@ -453,6 +456,7 @@ class Desk:
 
     def history(self, message: v.GetHistory, later: Later[Any]) -> None:
         """``GetHistory``."""
+        self._check_readable(message.id)
         execution = self._driver.find_open(message.id)
         number = execution.number if execution is not None else self._row(message.id).number
         reader = execution or Execution(self._driver.types, number, message.id, 1)

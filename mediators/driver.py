@@ -188,7 +188,7 @@ class Driver:
         if paused.incident is not None:
             logger.error("Workflow %r is paused: %s", execution.id, paused.incident.what)
             self._stopped(execution, paused.reason, paused.incident)
-            self.out("rebuild", execution, None)
+            self.rebuild(execution)
 
     def _stopped(self, execution: Execution, reason: str, trouble: h.Trouble) -> None:
         if WorkflowStopped in self.telemetry.active:
@@ -267,8 +267,6 @@ class Driver:
                 self.agenda.enter(item.expires, ("expire", execution, item))
             elif what == "deadline":
                 self.agenda.enter(execution.deadline, ("deadline", execution, None))
-            elif what == "rebuild":
-                self.rebuild(execution)
             elif what == "join":
                 self.recovery.join(execution, item)
             elif what == "over":
@@ -325,7 +323,7 @@ class Driver:
     def cancel_child(self, command: ChildRun) -> None:
         """A parent is being cancelled: its children first."""
         child = self.find_open(command.id)
-        if child is not None and child.cancelled is None and not child.pivoted:
+        if child is not None and child.cancelled is None and not child.past_pivot:
             self.turn(child, h.Cancelled("its parent was cancelled"))
 
     def take_over(self, id: str, row: RunRow, turns: Sequence[h.Turn]) -> None:

@@ -33,6 +33,9 @@ KEPT = frozenset(
 )
 """Events that are not delivered while a run is paused."""
 
+DECIDED = frozenset({h.Resolved, h.Skipped})
+"""Nor are these, if they are about a step; else they are about the run that is paused."""
+
 
 def deliver(execution: Execution, event: h.Event) -> None:
     """Apply one event; while the run is paused it is kept instead."""
@@ -40,7 +43,7 @@ def deliver(execution: Execution, event: h.Event) -> None:
     if kind is h.Signalled:
         remember(execution, event)
     if execution.queue is not None:
-        if kind in KEPT:
+        if kind in KEPT or (kind in DECIDED and event.path):  # type: ignore[union-attr]
             execution.queue.append(event)
             return
         if kind is h.Cancelled:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import inspect
 from inspect import CORO_CREATED
 from random import Random
+from sys import intern
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -200,6 +201,11 @@ class Execution:
         if any(command.sends for command in self.open.values()):
             return Status.RUNNING
         return Status.WAITING if self.open else Status.RUNNING
+
+    @property
+    def past_pivot(self) -> bool:
+        """Whether there is no way back; also where the very turn of the pivot was given up."""
+        return self.pivoted or (self.paused is not None and self.paused.reason == "pivot")
 
     @property
     def troubled(self) -> bool:
@@ -423,7 +429,8 @@ class Execution:
         if command.path:
             raise Bug(Incident(command.path, "This command is awaited a second time."))
         branch.count += 1
-        command.path = path = f"{branch.prefix}{command.label}.{branch.count}"
+        # Interned: a million workflows that wait at one place wait at one string.
+        command.path = path = intern(f"{branch.prefix}{command.label}.{branch.count}")
         command.branch = branch
         branch.waiting = command
         self.unawaited -= 1

@@ -167,8 +167,9 @@ def value_of(types: Types, name: str, fields: Any) -> Any:
             raise BadRequest(f"Several types are called {name!r}: {names}. Give the whole name.")
         if not alike:
             raise BadRequest(
-                f"No type {name!r} is known to the mediator. It knows those that its components, "
-                f"its workflows and its types name{_near(name, named)}."
+                f"No type {name!r} is known to the mediator{_near(name, named)}. It knows what its "
+                "components and workflows name, what a receive() has asked for, and its types: "
+                "name it there."
             )
         plan = next(iter(alike.values()))
     if plan.node is None:

@@ -1,8 +1,4 @@
-"""Death by SIGKILL, at a chosen commit, of a process of its own.
-
-``python -m mediators.testing.killing script.py arguments...`` runs a script so that it dies at the
-commit that the environment variable names; :func:`kill_at_commit` is that, from a test.
-"""
+"""Death by SIGKILL, at a chosen commit, of a process of its own."""
 
 from __future__ import annotations
 
@@ -63,7 +59,8 @@ def kill_at_commit(
     # The floors are found in the child where they are found here.
     home = str(Path(__file__).resolve().parents[2])
     told["PYTHONPATH"] = os.pathsep.join(filter(None, (home, told.get("PYTHONPATH"))))
-    command = [sys.executable, "-m", __name__, os.fspath(script), *map(str, arguments)]
+    run = f"from {__name__} import main; main()"
+    command = [sys.executable, "-c", run, os.fspath(script), *map(str, arguments)]
     done = subprocess.run(
         command, env=told, capture_output=True, text=True, timeout=timeout, check=False
     )
@@ -108,7 +105,3 @@ def main() -> None:
         watch(told)
     sys.path.insert(0, os.path.dirname(os.path.abspath(script)))
     runpy.run_path(script, run_name="__main__")
-
-
-if __name__ == "__main__":
-    main()

@@ -181,7 +181,7 @@ class World:
     async def answer(self, what: str, value: Any = None) -> None:
         """Let an attempt that hangs have its answer, and wait for what follows."""
         later = self.hanging.pop(what)
-        if isinstance(value, BaseException):
+        if isinstance(value, Exception):
             later.fail(value)
         else:
             later.reply(f"did {what}" if value is None else value)
@@ -204,7 +204,7 @@ class World:
         """The keys of all events of a kind on disk."""
         reader = self.journal.read()
         return [
-            f"{row.id}/{row.run}/{event.path}"  # type: ignore[attr-defined]
+            f"{row.id}/{row.run}/{getattr(event, 'path', '')}"
             for row in reader.runs()
             for each in reader.history(row.number)
             for event in h.decode_turn(each.data).events

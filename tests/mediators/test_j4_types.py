@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 import pytest
@@ -129,24 +129,39 @@ class Catches(Workflow[str]):
         return "nothing"
 
 
+def from_text(fields: dict[str, Any]) -> dict[str, Any]:
+    """From version 1 of Versioned, which had a text, to version 2."""
+    return {"id": fields["id"], "number": int(fields["text"])}
+
+
 @attrs.define
 class Versioned(Workflow[int]):
-    """As it is by now; its first version had a text."""
+    """As it is by now."""
 
     version = 2
+    upcasts: ClassVar[dict[int, Any]] = {1: from_text}
     journal_name = "versioned"
 
     id: str
     number: int = 0
 
-    @staticmethod
-    def upcast_1(fields: dict[str, Any]) -> dict[str, Any]:
-        fields["number"] = int(fields.pop("text", "0"))
-        return fields
-
     async def run(self) -> int:
         await self.receive(Ping)
         return self.number
+
+
+@attrs.define
+class OldVersioned(Workflow[int]):
+    """As it was."""
+
+    journal_name = "versioned"
+
+    id: str
+    text: str = "0"
+
+    async def run(self) -> int:
+        await self.receive(Ping)
+        return 0
 
 
 def packing(*workflows: type[Workflow[Any]], **more: Any) -> type[Mediator]:
@@ -295,14 +310,9 @@ async def test_j4_nothing_is_imported_by_name(
 
 
 async def test_j4_an_older_version_is_brought_up_to_date(system: System) -> None:
-    old = attrs.make_class(
-        "Versioned",
-        {"id": attrs.field(type=str), "text": attrs.field(type=str, default="0")},
-        bases=(_OldVersioned,),
-    )
     journal = MemoryJournal()
-    ref = await system.start(spec(shop(World(), old, journal=journal)))
-    await start(ref, old("one", "41"))
+    ref = await system.start(spec(shop(World(), OldVersioned, journal=journal)))
+    await start(ref, OldVersioned("one", "41"))
     await ref.stop()
     ref = await system.start(spec(shop(World(), Versioned, journal=journal)))
     await Handle(ref, "one").signal(Ping())
@@ -314,24 +324,10 @@ async def test_j4_a_later_version_is_an_incident(system: System) -> None:
     ref = await system.start(spec(shop(World(), Versioned, journal=journal)))
     await start(ref, Versioned("one", 41))
     await ref.stop()
-    old = attrs.make_class(
-        "Versioned",
-        {"id": attrs.field(type=str), "text": attrs.field(type=str, default="0")},
-        bases=(_OldVersioned,),
-    )
-    ref = await system.start(spec(shop(World(), old, journal=journal)))
+    ref = await system.start(spec(shop(World(), OldVersioned, journal=journal)))
     handle = Handle(ref, "one")
     assert await handle.status() is Status.PAUSED
     assert "version 2" in (await handle.incidents())[0].what
-
-
-class _OldVersioned(Workflow[int]):
-    version = 1
-    journal_name = "versioned"
-
-    async def run(self) -> int:
-        await self.receive(Ping)
-        return 0
 
 
 async def test_j4_equal_messages_make_equal_records(system: System) -> None:

@@ -17,7 +17,7 @@ from mediators import (
     WorkflowEnded,
 )
 from mediators.desk import UNREAD
-from supervisors import RestartChild, StopChild
+from supervisors import Child, RestartChild, StopChild
 from tests.mediators.shops import (
     HANG,
     Boom,
@@ -26,9 +26,11 @@ from tests.mediators.shops import (
     Flow,
     OutOfStock,
     Pack,
+    Packer,
     Tell,
     Undo,
     Unpack,
+    Worker,
     World,
     start,
 )
@@ -231,9 +233,6 @@ async def test_mistake_10_running_workflows_are_bounded_and_starts_beyond_are_re
 async def test_mistake_10_a_full_component_is_waited_for_and_not_flooded(
     virtual_clock: VirtualClock,
 ) -> None:
-    from supervisors import Child
-    from tests.mediators.shops import Packer, Worker
-
     async def code(flow: Any) -> int:
         return len(await flow.gather(*(flow.step(Do(str(each))) for each in range(100))))
 

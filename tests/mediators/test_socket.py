@@ -7,6 +7,7 @@ import pickle
 import socket
 import stat
 import struct
+import sys
 import tempfile
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
@@ -140,6 +141,32 @@ async def test_j3_another_user_is_refused(
             patch.setattr(owner_socket, "peer_uid", lambda connection: os.geteuid() + 1)
             patch.setattr(owner_socket, "is_welcome", lambda uid: True)
             assert await ask(path, verb="cancel", id="order-1") == {"ok": None}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+@pytest.mark.parametrize("opened", [False, True], ids=["directory", "directory left open"])
+async def test_j3_another_user_does_not_even_reach_it(
+    virtual_clock: VirtualClock, tmp_path: Path, opened: bool
+) -> None:
+    code = (
+        "import os, socket, sys\n"
+        "os.setgid(65534); os.setuid(65534)\n"
+        "with socket.socket(socket.AF_UNIX) as connection:\n"
+        "    connection.settimeout(5)\n"
+        "    try:\n"
+        "        connection.connect(sys.argv[1])\n"
+        "        print(connection.recv(1000).decode())\n"
+        "    except PermissionError:\n"
+        "        print('no way in')\n"
+    )
+    async with running(tmp_path / "orders.db", virtual_clock) as (_, path):
+        if opened:
+            os.chmod(os.path.dirname(path), 0o755)
+            os.chmod(path, 0o777)
+        process = await trio.run_process(
+            [sys.executable, "-c", code, path], capture_stdout=True, capture_stderr=True
+        )
+    assert (b"another user" if opened else b"no way in") in process.stdout
 
 
 async def test_j3_the_user_at_the_other_end_is_told_by_the_system() -> None:

@@ -126,7 +126,8 @@ async def test_w1_without_the_guard_a_scope_opens_in_the_middle_of_the_mediator(
 ) -> None:
     async def code(flow: Any) -> str:
         with trio.CancelScope():
-            return "opened"
+            pass
+        return "opened"
 
     world = World(virtual_clock, code)
     monkeypatch.setattr(
@@ -188,7 +189,8 @@ async def test_w1_a_mediator_cannot_be_called_from_a_workflow(virtual_clock: Vir
 async def test_w1_an_undo_function_has_no_task_either(virtual_clock: VirtualClock) -> None:
     def make(answer: str) -> Undo:
         with trio.CancelScope():
-            return Undo(answer)
+            pass
+        return Undo(answer)
 
     async def code(flow: Any) -> None:
         await flow.step(Do("a"), undo=make)
@@ -206,7 +208,8 @@ async def test_w1_an_undo_function_has_no_task_either(virtual_clock: VirtualCloc
 async def test_w1_nor_has_the_condition_of_a_receive(virtual_clock: VirtualClock) -> None:
     def where(signal: Tell) -> bool:
         with trio.CancelScope():
-            return True
+            pass
+        return True
 
     async def code(flow: Any) -> None:
         await flow.receive(Tell, where=where)

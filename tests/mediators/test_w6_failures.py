@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,7 +11,6 @@ from mediators import (
     Retry,
     Status,
     StepFailed,
-    WorkflowCancelled,
     WorkflowEnded,
 )
 from mediators.payloads import Types
@@ -155,168 +153,6 @@ async def test_w6_the_parent_can_catch_the_end_of_a_child_and_see_its_cause(
     world = World(virtual_clock, code, other=other)
     async with world.running() as shop:
         assert await shop.call(Flow()) == ["other", "failed", 2]
-
-
-# -- cancellation
-
-
-async def test_w6_cancelled_is_raised_at_the_waiting_command_and_at_every_later_one(
-    virtual_clock: VirtualClock,
-) -> None:
-    raised: list[str] = []
-
-    async def code(flow: Any) -> str:
-        await first(flow)
-        for command in (
-            lambda: flow.sleep(100),
-            lambda: flow.step(Do("never")),
-            lambda: flow.gather(flow.step(Do("never")), flow.sleep(1)),
-            lambda: flow.child(Other()),
-            lambda: flow.receive(Tell),
-        ):
-            try:
-                await command()
-            except BaseException as error:
-                raised.append(type(error).__name__)
-        return "a result"
-
-    world = World(virtual_clock, code)
-    async with world.running() as shop:
-        handle = await start(shop)
-        await handle.cancel("enough")
-        with pytest.raises(WorkflowEnded) as caught:
-            await handle.result()
-        assert (caught.value.status, caught.value.reason) == (Status.CANCELLED, "enough")
-        assert await handle.status() is Status.CANCELLED
-    assert raised == ["WorkflowCancelled"] * 5
-    assert world.log == "pack first, unpack first"
-
-
-def test_w6_cancelled_is_no_exception_that_a_broad_except_would_swallow() -> None:
-    assert not issubclass(WorkflowCancelled, Exception)
-    assert issubclass(WorkflowCancelled, BaseException)
-
-
-async def test_w6_whatever_run_does_when_cancelled_it_ends_cancelled(
-    virtual_clock: VirtualClock,
-) -> None:
-    async def code(flow: Any) -> str:
-        await first(flow)
-        try:
-            await flow.sleep(100)
-        except WorkflowCancelled:
-            raise OutOfStock("changed its mind") from None
-        return "?"
-
-    world = World(virtual_clock, code)
-    async with world.running() as shop:
-        handle = await start(shop)
-        await handle.cancel()
-        with pytest.raises(WorkflowEnded):
-            await handle.result()
-        assert await handle.status() is Status.CANCELLED
-
-
-async def test_w6_a_run_that_goes_on_for_ever_though_cancelled_is_paused(
-    virtual_clock: VirtualClock,
-) -> None:
-    async def code(flow: Any) -> None:
-        await first(flow)
-        while True:
-            try:
-                await flow.sleep(100)
-            except WorkflowCancelled:
-                pass
-
-    world = World(virtual_clock, code)
-    async with world.running() as shop:
-        handle = await start(shop)
-        await handle.cancel()
-        assert await handle.status() is Status.PAUSED
-        assert "goes on though it was cancelled" in (await handle.incidents())[0].what
-        # There is a way out that needs no code.
-        await handle.cancel()
-        with pytest.raises(WorkflowEnded):
-            await handle.result()
-    assert world.log == "pack first, unpack first"
-
-
-async def test_w6_branches_given_when_cancelled_are_closed_without_a_word(
-    virtual_clock: VirtualClock,
-) -> None:
-    async def branch(flow: Any) -> None:
-        await flow.step(Do("never"))
-
-    async def code(flow: Any) -> None:
-        try:
-            await flow.sleep(100)
-        finally:
-            await flow.gather(branch(flow), branch(flow))
-
-    world = World(virtual_clock, code)
-    async with world.running() as shop:
-        handle = await start(shop)
-        await handle.cancel()
-        with pytest.raises(WorkflowEnded):
-            await handle.result()
-    gc.collect()
-    assert world.done == []
-
-
-async def test_w6_a_cancel_in_the_middle_of_a_step_settles_it_and_undoes_it(
-    virtual_clock: VirtualClock,
-) -> None:
-    async def code(flow: Any) -> None:
-        await first(flow)
-        await flow.step(Do("slow"), undo=Undo("slow"))
-
-    world = World(virtual_clock, code, script={"slow": [HANG]})
-    async with world.running() as shop:
-        handle = await start(shop)
-        await handle.cancel()
-        assert await handle.status() is Status.COMPENSATING
-        assert "unpack first" not in world.done
-        await world.answer("slow")
-        with pytest.raises(WorkflowEnded):
-            await handle.result()
-    assert world.log == "pack first, slow, undo slow, unpack first"
-
-
-async def test_w6_a_cancel_survives_the_death_of_the_process(virtual_clock: VirtualClock) -> None:
-    async def code(flow: Any) -> None:
-        await first(flow)
-        await flow.step(Do("slow"), undo=Undo("slow"))
-
-    world = World(virtual_clock, code, script={"slow": [HANG]})
-    async with world.running() as shop:
-        handle = await start(shop)
-        await handle.cancel("enough")
-        world.dies()
-    async with world.running() as shop:
-        with pytest.raises(WorkflowEnded) as caught:
-            await shop.call(Flow())
-    assert (caught.value.status, caught.value.reason) == (Status.CANCELLED, "enough")
-    assert world.log == "pack first, slow, slow, undo slow, unpack first"
-
-
-async def test_w6_a_run_whose_timeout_passes_is_cancelled(virtual_clock: VirtualClock) -> None:
-    async def code(flow: Any) -> None:
-        await first(flow)
-        await flow.sleep(100)
-
-    world = World(virtual_clock, code)
-    world.attributes["workflows"] = [Hasty]
-    async with world.running() as shop:
-        with pytest.raises(WorkflowEnded) as caught:
-            await shop.call(Hasty(), timeout=None)
-    assert caught.value.status is Status.CANCELLED
-    assert virtual_clock.time == pytest.approx(20)
-
-
-class Hasty(Flow):
-    """Has twenty seconds."""
-
-    timeout = 20.0
 
 
 # -- mistakes
@@ -469,6 +305,88 @@ async def test_w6_a_paused_workflow_can_be_cancelled_and_is_undone_by_its_record
         with pytest.raises(WorkflowEnded):
             await handle.result()
     assert world.log == "a, pack first, unpack first, undo did a"
+
+
+async def test_w6_a_cancel_in_the_batch_of_the_mistake_undoes_what_was_under_way(
+    virtual_clock: VirtualClock,
+) -> None:
+    async def code(flow: Any) -> None:
+        async def failing() -> None:
+            await flow.receive(Tell)
+            raise KeyError("x")
+
+        await flow.step(Pack("first"), undo=Unpack("first"))
+        await flow.gather(flow.step(Do("slow"), undo=Undo("slow")), failing())
+
+    world = World(virtual_clock, code, script={"slow": [HANG]})
+    async with world.running() as shop:
+        handle = await start(shop)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(handle.signal, Tell("now"))
+            nursery.start_soon(handle.cancel)
+        await world.answer("slow")
+        with pytest.raises(WorkflowEnded):
+            await handle.result(timeout=100)
+    assert world.log == "pack first, slow, undo slow, unpack first"
+
+
+@pytest.mark.parametrize("decide", ["resolve", "skip"])
+async def test_w6_a_decision_about_a_step_of_a_paused_workflow_is_kept_too(
+    virtual_clock: VirtualClock, decide: str
+) -> None:
+    async def code(flow: Any) -> Any:
+        try:
+            await flow.step(Do("a"), retry=Retry(attempts=1))
+        except StepFailed:
+            pass
+        return await flow.step(Do("b"))
+
+    world = World(virtual_clock, code, script={"a": [HANG] * 9})
+    async with world.running() as shop:
+        await start(shop)
+        world.dies()
+    async with world.running() as shop:
+        handle = await start(shop)
+        assert await handle.status() is Status.INCIDENT
+        await handle.pause()
+        await getattr(handle, decide)()
+        await trio.sleep(5)
+        assert world.log == "a"
+        world.dies()
+        await handle.resume()
+        assert await handle.result() == "did b"
+    async with world.running() as shop:
+        handle = await start(shop)
+        assert await handle.status() is Status.PAUSED
+        await handle.resume()
+        assert await handle.result(timeout=9) == "did b"
+
+
+async def test_w6_what_was_kept_is_not_asked_for_again_by_a_recovery(
+    virtual_clock: VirtualClock,
+) -> None:
+    async def code(flow: Any) -> Any:
+        await flow.gather(flow.sleep(5), flow.step(Do("a")), flow.receive(Tell, timeout=3))
+        return await flow.step(Do("b"))
+
+    world = World(virtual_clock, code, script={"a": [HANG] * 9})
+    async with world.running() as shop:
+        handle = await start(shop)
+        await handle.pause()
+        await trio.sleep(6)
+        await world.answer("a")
+        world.dies()
+    for _ in range(3):
+        async with world.running() as shop:
+            handle = await start(shop)
+            await trio.sleep(50)
+            world.dies()
+    assert world.kinds()[5:] == ["Paused", "Fired", "Fired", "Completed"]
+    async with world.running() as shop:
+        handle = await start(shop)
+        await handle.resume()
+        assert await handle.result(timeout=9) == "did b"
+    assert world.log == "a, b"
 
 
 async def test_w6_another_command_than_recorded_pauses_too_and_resumes_after_the_fix(

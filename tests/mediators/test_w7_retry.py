@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trio
 
+from actors.replies import Slot
 from mediators import Retry, Status, StepFailed
 from mediators import history as h
 from mediators.attempts import Attempt
@@ -113,8 +114,6 @@ async def test_w7_were_it_counted_the_attempt_would_time_out(
 ) -> None:
     async def code(flow: Any) -> Any:
         return await flow.step(Do("a"), timeout=1, retry=Retry(attempts=2))
-
-    from actors.replies import Slot
 
     monkeypatch.setattr(Attempt, "fire", Slot.fire)
     world = World(virtual_clock, code, backoff=Backoff(600.0, 600.0), script={"a": [Boom()]})

@@ -9,7 +9,10 @@ import trio
 
 from actors.testing import dead_letters
 from mediators import Retry, Status, StepFailed, WorkflowEnded, effect_key
+from mediators import history as h
 from mediators.attempts import Attempts
+from mediators.idempotency import KeyClosed
+from mediators.testing import call_with_key
 from supervisors import Backoff, RestartChild, StopChild
 from tests.mediators.shops import (
     HANG,
@@ -102,9 +105,6 @@ async def test_w9_without_an_outcome_the_key_is_closed_and_a_late_attempt_is_ref
     async with world.running() as shop:
         with pytest.raises(StepFailed):
             await shop.call(Flow())
-        from mediators.idempotency import KeyClosed
-        from mediators.testing import call_with_key
-
         with pytest.raises(KeyClosed):
             await call_with_key(shop, Do("a"), "w/1/Do.2")
     assert world.log == "pack first, a, unpack first"
@@ -118,7 +118,7 @@ async def test_w9_settle_goes_behind_the_attempt_and_closes_the_key_of_one_still
     backoff = Backoff(60.0, 60.0)
     world = World(virtual_clock, slow, keyed=True, backoff=backoff, script={"crash": [Boom()]})
     async with world.running() as shop:
-        shop.cast(Do("crash"))  # type: ignore[arg-type]
+        shop.cast(Do("crash"))
         handle = await start(shop)
         await handle.cancel()
         await trio.sleep(1)
@@ -188,8 +188,6 @@ async def test_w9_nothing_is_undone_while_something_is_not_settled(
 async def test_w9_were_settling_left_out_a_late_success_would_stay(
     virtual_clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from mediators import history as h
-
     def careless(self: Any, execution: Any, command: Any) -> None:
         if execution.open.get(command.path) is command:
             self._driver.turn(execution, h.Settled(command.path))

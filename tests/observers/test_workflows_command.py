@@ -18,6 +18,7 @@ import trio
 from actors import open_system
 from mediators import Handle, SqliteJournal, Start
 from mediators.journal import owner_of
+from mediators.remote import OwnerSilent
 from mediators.testing import replay_journal
 from observers import asking
 from observers.cli import main
@@ -275,6 +276,47 @@ def test_a_living_owner_is_asked_through_its_socket(
         run("signal", name, "order-3", "--type", "Approved", "--json", '{"by": "eve"}')
         assert "sleeps until" in output(capsys, "why", name, "order-3")
         assert "30 days from now" in run("why", name, "order-3").stdout
+
+
+def test_an_incident_is_decided_through_the_socket(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "orders.db"
+    name = str(file)
+    with owner(file, "stuck:moon"):
+        assert until(capsys, "stands as an incident", "why", name, "order-stuck")
+        assert "tries again" in output(capsys, "retry", name, "order-stuck")
+        assert until(capsys, "stands as an incident", "why", name, "order-stuck")
+        refused = ["resolve", name, "order-stuck", "--type", "Refund", "--json", "{}"]
+        assert "no fields of Refund" in output(capsys, *refused, code=3)
+        assert "has its answer" in output(
+            capsys, "resolve", name, "order-stuck", "--path", "undo/Charge.1", "--json", "null"
+        )
+        assert until(capsys, "has failed with OutOfStock", "why", name, "order-stuck")
+
+
+def test_an_owner_that_does_not_answer_is_asked_again_only_for_what_may_come_twice(
+    file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def silent(path: str, request: Any) -> None:
+        asked.append(request.id)
+        raise OwnerSilent("The owner has closed the connection without an answer.")
+
+    monkeypatch.setattr(asking, "PATIENCE", 0.2)
+    monkeypatch.setattr(asking, "send", silent)
+    journal = SqliteJournal(file)
+    journal.acquire(0)
+    journal.announce("/nowhere/owner")
+    try:
+        text = output(capsys, "skip", str(file), "order-stuck", code=3)
+        assert "may have been done or not" in text
+        assert asked == ["order-stuck"]
+        assert "without an answer" in output(capsys, "cancel", str(file), "order-17", code=3)
+        assert asked.count("order-17") > 1
+    finally:
+        journal.close()
 
 
 def test_an_owner_that_was_killed_harms_nobody_and_what_is_left_is_taken_up(
