@@ -71,9 +71,18 @@ class Attempt(Slot):
         self.settles = False
 
     def settle(self) -> None:
-        """The answer is there."""
-        super().settle()
-        self.driver.arrived(self)
+        """The answer is there. As Slot does, where no task waits."""
+        self.done = True
+        if self.room is not None:
+            mailbox, waiting = self.room
+            mailbox.withdraw(waiting)
+            self.room = None
+        if self.cell is not None:
+            self.place.scheduler.timers.drop(self.cell)
+            self.cell = None
+        driver = self.driver
+        driver.outcomes.append(self)
+        driver.committer.wanted()
 
     def fire(self) -> None:
         """The time is up: unless the component was not there, which does not count."""
@@ -170,7 +179,9 @@ class Attempts:
         drawn = scheduler.next_id()
         item = (attempt.message, attempt, self._driver.place, drawn, drawn, 0)
         attempt.arm()
-        mailbox = place.open_mailbox()
+        mailbox = place.mailbox
+        if mailbox is None:
+            mailbox = place.open_mailbox()
         if mailbox.full:
             attempt.room = (mailbox, mailbox.wait_for_room(item, None))
         else:
@@ -319,7 +330,7 @@ class Attempts:
         path = command.path
         if execution.open.get(path) is not command or path in execution.incidents:
             return
-        if not command.sent:
+        if not command.sent and not command.spent:
             self._driver.turn(execution, h.Settled(path))
             return
         target = None

@@ -121,6 +121,7 @@ class Step(Command):
         "retry",
         "sent",
         "settling",
+        "spent",
         "timeout",
         "undo",
         "undo_encoded",
@@ -156,6 +157,8 @@ class Step(Command):
         """Whether anything may have gone out."""
         self.rerun = False
         """It is run again only to learn what it has done."""
+        self.spent = False
+        """It ended in StepFailed: something went out, whoever recovers it."""
         self.settling = False
         """Such an attempt is on record: attempts and deaths are counted from the first of them."""
 

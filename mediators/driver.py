@@ -17,7 +17,7 @@ from mediators.clock import Agenda
 from mediators.commands import Step, timeout_of
 from mediators.committer import Committer
 from mediators.desk import Desk
-from mediators.execution import NOTHING, Execution
+from mediators.execution import NONE_AT_ALL, Execution
 from mediators.journal.protocol import RunRow
 from mediators.outcomes import Incident, Status
 from mediators.payloads import Undecodable, UnknownType, journal_name
@@ -222,7 +222,8 @@ class Driver:
     def _due(self, what: str, execution: Any, item: Any, reason: str = "") -> None:
         if what == "retention":
             self.retention.sweep()
-        elif execution.over is not None:
+            return
+        if execution is None or execution.over is not None:
             return
         if what == "wake":
             if item is not None and execution.open.get(item.path) is item:
@@ -240,6 +241,10 @@ class Driver:
                 self.place.scheduler.dead_letter(self.place, self._shown(item.event), reason)
         elif what == "deadline":
             self.turn(execution, h.Fired(""))
+
+    def _end_is_on_disk(self, execution: Execution) -> None:
+        if self.ended.get(execution.id) is execution:
+            del self.ended[execution.id]
 
     def _shown(self, payload: Raw) -> Any:
         """A payload for people to look at."""
@@ -270,8 +275,7 @@ class Driver:
             elif what == "join":
                 self.recovery.join(execution, item)
             elif what == "over":
-                if self.ended.get(execution.id) is execution:
-                    del self.ended[execution.id]
+                self._end_is_on_disk(execution)
             else:
                 item()
 
@@ -443,7 +447,7 @@ class Driver:
         if incident is not None:
             logger.error("Workflow %r cannot be rebuilt: %s", execution.id, incident)
         execution.spent()
-        salvage, execution.salvage = execution.salvage, NOTHING
+        salvage, execution.salvage = execution.salvage, NONE_AT_ALL
         for path, before in salvage.items():
             command = execution.open.get(path)
             if isinstance(command, Step):

@@ -43,7 +43,7 @@ def deliver(execution: Execution, event: h.Event) -> None:
     if kind is h.Signalled:
         remember(execution, event)
     if execution.queue is not None:
-        if kind in KEPT or (kind in DECIDED and event.path):  # type: ignore[union-attr]
+        if kind in KEPT or (kind in DECIDED and event.path):  # type: ignore[attr-defined]
             execution.queue.append(event)
             return
         if kind is h.Cancelled:
@@ -117,6 +117,7 @@ def fail(execution: Execution, path: str, error: StepFailed) -> None:
         settled_somewhere(execution, path)
         return
     branch = command.branch
+    command.spent = True
     execution.unsettled = {**execution.unsettled, path: command}
     command.branch = None
     execution.advance(branch, None, error)

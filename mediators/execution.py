@@ -44,7 +44,7 @@ from mediators.outcomes import (
     WorkflowCancelled,
     WorkflowEnded,
 )
-from mediators.payloads import NotEncodable
+from mediators.payloads import NOTHING, NotEncodable
 from mediators.rollback import Rollback, Undo
 from mediators.signals import Inbox, Signal
 
@@ -59,7 +59,7 @@ STUBBORN = 100
 """Commands a cancelled coroutine may try before that is called a mistake."""
 
 
-NOTHING: Mapping[str, Any] = MappingProxyType({})
+NONE_AT_ALL: Mapping[str, Any] = MappingProxyType({})
 """What a run has none of, shared by all that have none: a workflow that waits is small."""
 SPENT: Any = ()
 """What followed from the last turn, once it has been taken."""
@@ -143,7 +143,7 @@ class Execution:
         """Its status in listings."""
         self.digest = 0
         """Of the message that started it, in this process."""
-        self.salvage: Mapping[str, Step] = NOTHING
+        self.salvage: Mapping[str, Step] = NONE_AT_ALL
         """Its steps, by path, while it is rebuilt: with the attempts that are under way."""
         self.reset()
 
@@ -155,10 +155,10 @@ class Execution:
         """What the run waits for, by path, in the order of the commands."""
         self.receives: Sequence[Receive] = ()
         self.undos: Sequence[Undo] = ()
-        self.unsettled: Mapping[str, Step] = NOTHING
+        self.unsettled: Mapping[str, Step] = NONE_AT_ALL
         """Steps that ended in StepFailed: what they did is not known."""
         self.inbox: Inbox | None = None
-        self.incidents: Mapping[str, Incident] = NOTHING
+        self.incidents: Mapping[str, Incident] = NONE_AT_ALL
         self.rollbacks: Sequence[Rollback] = ()
         self.children = 0
         self.time = 0.0
@@ -166,7 +166,7 @@ class Execution:
         self.actions: list[tuple[str, Any]] = SPENT
         self.expected: list[Any] | None = None
         """On replay: what followed when this turn was recorded."""
-        self.patches: Mapping[str, bool] = NOTHING
+        self.patches: Mapping[str, bool] = NONE_AT_ALL
         self.seed = 0
         self.source: Random | None = None
         self.paused: Paused | None = None
@@ -222,7 +222,7 @@ class Execution:
 
     def encode(self, value: Any, what: str) -> Raw:
         """A payload for the journal. Raises NotEncodable."""
-        return Raw(self.types.encode(value, what))
+        return NOTHING if value is None else Raw(self.types.encode(value, what))
 
     def guarded(self, call: Callable[[], Any]) -> Any:
         """Call a function of the user's. What it raises is a mistake."""
@@ -255,7 +255,7 @@ class Execution:
         """See :meth:`mediators.Workflow.pivot`."""
         if self.main is None or any(type(each) is Fork for each in self.open.values()):
             raise Bug(Incident("", "pivot() stands in a branch of gather or race"))
-        self.undos, self.unsettled = (), NOTHING
+        self.undos, self.unsettled = (), NONE_AT_ALL
         self.pivoted = True
         self.produce(Pivoted())
 
@@ -373,9 +373,12 @@ class Execution:
     def leave(self) -> Carried:
         """What this run leaves to the next one."""
         inbox = self.inbox or Inbox()
-        kept = [each for each in self.queue or () if isinstance(each, Signalled)]
+        signals = [(each.id, each.event, each.expires) for each in inbox.unread]
+        for each in self.queue or ():
+            if isinstance(each, Signalled):
+                signals.append((each.id, each.event, each.expires))
         return Carried(
-            [(each.id, each.event, each.expires) for each in (*inbox.unread, *kept)],
+            signals,
             list(inbox.seen),
             [(f"{self.run}/{each.path}", each.message) for each in self.undos if each.message],
             self.pivoted,
@@ -708,7 +711,7 @@ class Execution:
         if self.workflow is not None:
             object.__setattr__(self.workflow, "_execution", None)
         self.main = None
-        self.open, self.receives, self.undos, self.unsettled = {}, (), (), NOTHING
+        self.open, self.receives, self.undos, self.unsettled = {}, (), (), NONE_AT_ALL
         self.ending = None
 
     def continued(self) -> None:

@@ -69,7 +69,7 @@ class Handle(Generic[R]):
                 await trio.sleep(PATIENCE)
 
     async def status(self) -> Status:
-        """Where it stands: ``running waiting paused compensating incident done failed cancelled``."""
+        """Where it stands, one of the eight of :class:`mediators.Status`."""
         return await self.mediator.call(GetStatus(self.id))
 
     async def signal(

@@ -73,6 +73,7 @@ _TEXT: dict[type, tuple[int, Callable[[Any], str]]] = {
 _PLAIN_VERSION = 1
 
 _NOTHING = encode_plain(("", _PLAIN_VERSION, None))
+NOTHING = Raw(_NOTHING)
 """What most messages are answered with."""
 
 _head = msgspec.msgpack.Decoder(tuple[str, int, Raw]).decode
@@ -329,6 +330,8 @@ class Types:
         Raises UnknownType for a name that is not registered and for a version later than ours,
         Undecodable naming type and field for data that does not fit.
         """
+        if data is NOTHING:
+            return None
         try:
             name, version, inner = _head(data)
         except (msgspec.DecodeError, RecursionError) as error:

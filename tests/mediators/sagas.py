@@ -132,11 +132,13 @@ class Works(Actor):
 
     @handles
     def do(self, message: Do) -> str:
-        return self._do(message.name, message)
+        answer: str = self._do(message.name, message)
+        return answer
 
     @handles
     def undo(self, message: Undo) -> str:
-        return self._do(f"-{message.name}", message)
+        answer: str = self._do(f"-{message.name}", message)
+        return answer
 
     def _do(self, name: str, message: Any) -> Any:
         world = self.world

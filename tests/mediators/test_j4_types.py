@@ -237,7 +237,7 @@ async def test_j4_a_message_whose_type_is_gone_is_an_incident(system: System) ->
     ref = await system.start(spec(shop(world, Simple, journal=journal)))
     await start(ref, Simple("one"))
     ref = await again(system, ref, shop(world, journal=journal), workflows=[Packs])
-    handle = Handle(ref, "one")
+    handle: Handle[Any] = Handle(ref, "one")
     assert await handle.status() is Status.PAUSED
     (incident,) = await handle.incidents()
     assert "names the type 'tests.mediators.sagas:Simple'" in incident.what
@@ -325,7 +325,7 @@ async def test_j4_a_later_version_is_an_incident(system: System) -> None:
     await start(ref, Versioned("one", 41))
     await ref.stop()
     ref = await system.start(spec(shop(World(), OldVersioned, journal=journal)))
-    handle = Handle(ref, "one")
+    handle: Handle[Any] = Handle(ref, "one")
     assert await handle.status() is Status.PAUSED
     assert "version 2" in (await handle.incidents())[0].what
 
@@ -346,5 +346,3 @@ async def test_j4_equal_messages_make_equal_records(system: System) -> None:
         )
         assert events(journal, "one")
     assert records[0] == records[1]
-
-

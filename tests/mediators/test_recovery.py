@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from actors import Ref, System
 
 
-MANY = 1000
+MANY = 200
 
 
 async def crash(ref: Ref[Any]) -> None:
@@ -282,7 +282,7 @@ async def test_recovery_a_workflow_whose_record_is_damaged_is_left_alone(
     position = journal._positions[number.number][0]
     journal._rows(0).records[position] = (number.number, 0, b"\xff\xff")
     ref = await system.start(spec(cls))
-    bad = Handle(ref, "bad")
+    bad: Handle[Any] = Handle(ref, "bad")
     assert await bad.status() is Status.INCIDENT
     assert len(await bad.incidents()) == 1
     for call in (
@@ -339,7 +339,7 @@ async def test_recovery_of_code_that_does_something_else_is_paused_and_mended(
     with monkeypatch.context() as patch:
         patch.setattr(Waiting, "run", other)
         ref = await again(system, ref, cls)
-        handle = Handle(ref, "one")
+        handle: Handle[Any] = Handle(ref, "one")
         assert await handle.status() is Status.PAUSED
         (incident,) = await handle.incidents()
         assert (incident.path, incident.recorded, incident.came) == (
@@ -378,7 +378,7 @@ async def test_recovery_of_code_that_does_something_else_can_be_cancelled(
 
     monkeypatch.setattr(Waiting, "run", other)
     ref = await again(system, ref, cls)
-    handle = Handle(ref, "one")
+    handle: Handle[Any] = Handle(ref, "one")
     await handle.cancel()
     assert await over(handle) is Status.CANCELLED
     assert world.names == ["first", "-first"]

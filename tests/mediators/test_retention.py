@@ -10,7 +10,8 @@ from trio.testing import wait_all_tasks_blocked
 
 from mediators import Mediator, MemoryJournal, NoSuchWorkflow, SqliteJournal, StartConflict
 from mediators import retention as module
-from tests.mediators.sagas import Ping, Simple, Waits, World, again, shop, spec, start
+from mediators.journal.protocol import Batch
+from tests.mediators.sagas import Ping, Simple, Waits, World, shop, spec, start
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -84,11 +85,8 @@ async def test_retention_removes_a_bounded_number_in_one_commit(
         await start(ref, Simple(f"id-{number}"))
     before = journal.commits
     await trio.sleep(2 * DAY)
-    removed = [
-        len(what.removed)
-        for _, what in journal._log or ()
-        if getattr(what, "removed", None)
-    ]
+    batches = [what for _, what in journal._log or () if isinstance(what, Batch)]
+    removed = [len(each.removed) for each in batches if each.removed]
     assert removed == [3, 3, 3, 1]
     assert journal.commits == before + 4
     assert journal.read().runs() == []

@@ -9,8 +9,8 @@ import attrs
 import pytest
 
 from mediators import Workflow, driver
-from mediators.verbs import GetStatus
 from mediators.telemetry import RunEnded, RunStarted, SlowTurn, WorkflowStopped
+from mediators.verbs import GetStatus
 from tests.mediators.sagas import Do, Simple, World, shop, spec, start
 
 if TYPE_CHECKING:
@@ -77,5 +77,3 @@ async def test_beginnings_and_ends_of_runs_are_announced(system: System) -> None
         RunStarted(ref, "one", 1, "tests.mediators.sagas:Simple"),
         RunEnded(ref, "one", 1, await ref.call(GetStatus("one"))),
     ]
-
-

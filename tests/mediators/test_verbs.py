@@ -36,7 +36,8 @@ from tests.mediators.sagas import (
     World,
     events,
     over,
-    shop, spec,
+    shop,
+    spec,
     start,
 )
 
@@ -120,7 +121,9 @@ async def test_every_verb_says_that_a_mediator_without_workflows_has_none(
         await NAMES[verb](Handle(ref, "nobody"))
 
 
-@pytest.mark.parametrize("verb", ["signal", "cancel", "pause", "resume", "retry", "skip", "resolve"])
+@pytest.mark.parametrize(
+    "verb", ["signal", "cancel", "pause", "resume", "retry", "skip", "resolve"]
+)
 async def test_what_would_change_a_workflow_that_has_ended_is_refused(
     system: System, verb: str
 ) -> None:
@@ -166,8 +169,6 @@ async def test_a_result_is_asked_for_again_when_the_mediator_has_crashed(system:
 
     async def ask() -> None:
         answers.append(await handle.result())
-
-
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(ask)

@@ -18,11 +18,10 @@ from tests.mediators.sagas import (
     Do,
     Simple,
     Undo,
-    Waits,
     World,
     again,
-    over,
-    shop, spec,
+    shop,
+    spec,
     start,
 )
 
@@ -168,7 +167,7 @@ async def test_w10_the_run_is_recorded(system: System) -> None:
     await start(ref, Patient("one"))
     await ref.call(Start(Patient("one"), policy="replace"))
     world.hold("work")
-    await (ref.call(Start(Patient("one"), policy="replace")))
+    await ref.call(Start(Patient("one"), policy="replace"))
     await wait_all_tasks_blocked()
     ref = await again(system, ref, cls)
     await wait_all_tasks_blocked()

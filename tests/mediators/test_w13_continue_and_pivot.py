@@ -91,9 +91,7 @@ class Pivots(Workflow[str]):
         await self.step(Do("before"), undo=Undo("before"))
         await self.pivot()
         try:
-            return await self.step(
-                Do(self.behind), undo=Undo(self.behind), retry=Retry(attempts=2)
-            )
+            return await self.step(Do(self.behind), undo=Undo(self.behind), retry=Retry(attempts=2))
         except Refusal:
             if self.catches:
                 return "caught"
@@ -358,7 +356,7 @@ async def test_w13_the_pivot_is_known_after_a_restart(system: System) -> None:
     world.refuse("behind")
     ref = await again(system, ref, cls)
     await wait_all_tasks_blocked()
-    handle = Handle(ref, "one")
+    handle: Handle[Any] = Handle(ref, "one")
     assert await handle.status() is Status.INCIDENT
     with pytest.raises(VerbRefused):
         await handle.cancel()

@@ -252,9 +252,7 @@ async def test_w14_of_several_who_replace_each_takes_the_place_of_the_one_before
     await start(ref, Simple("one", "zero"))
     async with trio.open_nursery() as nursery:
         for name in ("a", "b", "c"):
-            nursery.start_soon(
-                lambda each=name: ref.call(Start(Simple("one", each), policy="replace"), None)
-            )
+            nursery.start_soon(ref.call, Start(Simple("one", name), policy="replace"), None)
             await wait_all_tasks_blocked()
         world.answer("first")
     assert ref.incarnation == 1
@@ -440,5 +438,3 @@ async def test_w14_a_start_that_was_answered_is_on_disk(system: System) -> None:
     ref: Ref[Any] = await system.start(spec(shop(World(), Waits, journal=journal)))
     await ref.call(Start(Waits("one")))
     assert journal.copy().read().find("one") is not None
-
-

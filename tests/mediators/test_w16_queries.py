@@ -66,6 +66,8 @@ class Asked(Workflow[list[str]]):
                 return self.random.random()
             case "trio":
                 return trio.lowlevel.current_task()
+            case _:
+                pass
         return self.notes
 
 
@@ -172,17 +174,21 @@ async def test_w16_a_query_nobody_answers_says_what_is_answered(system: System) 
 def test_w16_a_query_is_a_plain_method_with_a_call() -> None:
     with pytest.raises(TypeError, match="answers a query: it is a plain def"):
 
-        class _Slow(Workflow[int]):
+        class Slow(Workflow[int]):
             @handles
             async def ask(self, message: Ask) -> Any:
                 return 1
 
+        del Slow
+
     with pytest.raises(TypeError, match="and Ping a Call"):
 
-        class _OneWay(Workflow[int]):
+        class OneWay(Workflow[int]):
             @handles
             def ping(self, message: Ping) -> None:
                 pass
+
+        del OneWay
 
 
 async def lost(system: System) -> tuple[list[Any], MemoryJournal]:

@@ -8,10 +8,13 @@ import pytest
 from trio.testing import wait_all_tasks_blocked
 
 from mediators import history as h
+from mediators.attempts import Attempt
 from mediators.journal.memory import MemoryShard
 from tests.mediators.shops import HANG, Boom, Crash, Do, Flow, OutOfStock, Pack, Undo, World, start
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from actors.testing import VirtualClock
 
 
@@ -142,6 +145,24 @@ async def test_w3_at_every_cut_of_the_journal_nothing_was_sent_without_intent_an
         assert len(world.done) == 4 - answered, commits
         assert before - answered in (0, 1)
         assert world.log.endswith("undo a") or commits == whole.journal.commits
+
+
+@pytest.mark.parametrize("key", ["as it is", "ignored"])
+async def test_w3_under_its_key_the_second_attempt_finds_the_answer_of_the_first(
+    virtual_clock: VirtualClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    world = World(virtual_clock, two_steps, keyed=tmp_path / "store.db", script={"a": [HANG]})
+    world.script["pack b"] = [HANG]
+    if key == "ignored":
+        monkeypatch.setattr(Attempt, "key", property(lambda self: None, lambda self, key: None))
+    async with world.running() as shop:
+        await start(shop)
+        world.dies()
+        await world.answer("a", "first")
+    world.done.clear()
+    async with world.running() as shop:
+        assert await shop.call(Flow()) == "did pack b"
+    assert world.log == ("pack b" if key == "as it is" else "a, pack b")
 
 
 async def test_w3_what_has_no_intent_on_disk_was_never_sent(

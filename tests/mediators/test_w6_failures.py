@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import attrs
 import pytest
 import trio
 
+from actors import Call
 from mediators import (
     Retry,
     Status,
@@ -357,7 +359,7 @@ async def test_w6_a_decision_about_a_step_of_a_paused_workflow_is_kept_too(
         assert await handle.result() == "did b"
     async with world.running() as shop:
         handle = await start(shop)
-        assert await handle.status() is Status.PAUSED
+        assert await handle.status() is Status.INCIDENT
         await handle.resume()
         assert await handle.result(timeout=9) == "did b"
 
@@ -416,6 +418,31 @@ async def test_w6_another_command_than_recorded_pauses_too_and_resumes_after_the
     async with world.running() as shop:
         assert await shop.call(Flow()) == "did a"
     assert world.log == "pack first, a, a"
+
+
+async def test_w6_a_message_that_nobody_handles_stands_as_an_incident(
+    virtual_clock: VirtualClock,
+) -> None:
+    async def code(flow: Any) -> None:
+        await first(flow)
+        await flow.step(Nobodys())
+
+    world = World(virtual_clock, code, types=(Nobodys,))
+    async with world.running() as shop:
+        handle = await start(shop)
+        assert await handle.status() is Status.INCIDENT
+        (incident,) = await handle.incidents()
+        assert "No component handles Nobodys" in incident.what
+        assert "Pack" in incident.came, "what was accepted instead"
+        await handle.cancel()
+        with pytest.raises(WorkflowEnded):
+            await handle.result()
+    assert world.log == "pack first, unpack first"
+
+
+@attrs.frozen
+class Nobodys(Call[str]):
+    """No component handles it."""
 
 
 async def test_w6_a_command_that_is_never_awaited_is_a_mistake(

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import attrs
 import pytest
 import trio
 
-from actors import Call
+from actors import Actor, Call, handles
 from mediators import Status, WorkflowEnded, events
 from mediators import history as h
+from supervisors import Child
 from tests.mediators.shops import (
     HANG,
     Boom,
@@ -18,9 +20,11 @@ from tests.mediators.shops import (
     Flow,
     OutOfStock,
     Pack,
+    Packer,
     Tell,
     Undo,
     Unpack,
+    Worker,
     World,
     start,
 )
@@ -381,6 +385,79 @@ async def test_w8_an_answer_that_comes_with_an_unreachable_function_is_an_incide
         with pytest.raises(WorkflowEnded):
             await handle.result()
     assert world.log == "a, a"
+
+
+@attrs.frozen
+class Gone(Call[str]):
+    """A message whose class the next deployment does not have."""
+
+    what: str
+
+
+class Taker(Actor):
+    """Takes it, as long as there is one."""
+
+    @handles
+    def take(self, message: Gone) -> str:
+        return message.what
+
+
+async def test_w8_an_undo_whose_class_is_not_there_any_more_is_an_incident_and_no_crash(
+    virtual_clock: VirtualClock,
+) -> None:
+    async def code(flow: Any) -> None:
+        await flow.step(Pack("first"), undo=Unpack("first"))
+        await flow.step(Do("a"), undo=lambda answer: Gone(answer))
+        await flow.receive(Tell)
+
+    world = World(virtual_clock, code)
+    ours = [Child(Worker, world, id="worker"), Child(Packer, world, id="packer")]
+    world.attributes["components"] = [*ours, Child(Taker)]
+    async with world.running() as shop:
+        await start(shop)
+        world.dies()
+    world.attributes["components"] = ours
+    async with world.running() as shop:
+        handle = await start(shop)
+        await handle.cancel()
+        assert await handle.status() is Status.INCIDENT
+        assert "test_w8_undo:Gone" in (await handle.incidents())[0].what
+        assert shop.incarnation == 1
+        await handle.skip()
+        with pytest.raises(WorkflowEnded):
+            await handle.result()
+    assert world.log == "pack first, a, unpack first"
+
+
+async def test_w8_an_effect_whose_function_is_out_of_reach_is_an_incident(
+    virtual_clock: VirtualClock,
+) -> None:
+    async def outside() -> str:
+        await trio.sleep(5)
+        return "x"
+
+    async def code(flow: Any) -> None:
+        await flow.step(Pack("first"), undo=Unpack("first"))
+        await flow.effect(outside, undo=lambda answer: Undo(answer))
+
+    async def rewritten(flow: Any) -> None:
+        await flow.sleep(1)
+
+    world = World(virtual_clock, code)
+    async with world.running() as shop:
+        await start(shop)
+        world.dies()
+    world.code = rewritten
+    async with world.running() as shop:
+        handle = await start(shop)
+        await handle.cancel()
+        await trio.sleep(1)
+        assert await handle.status() is Status.INCIDENT
+        assert "outside cannot be reached" in (await handle.incidents())[0].what
+        await handle.skip()
+        with pytest.raises(WorkflowEnded):
+            await handle.result()
+    assert world.log == "pack first, unpack first"
 
 
 async def test_w8_from_every_cut_and_every_crash_of_the_driver_each_step_is_undone_once(

@@ -25,7 +25,9 @@ def check(instances: list[dict[str, Any]], world: World, journal: Reader | None 
     rows = reader.runs()
     assert world.types is not None
     runs = {
-        row.number: Run(row, [h.decode_turn(each.data) for each in reader.history(row.number)], world.types)
+        row.number: Run(
+            row, [h.decode_turn(each.data) for each in reader.history(row.number)], world.types
+        )
         for row in rows
     }
     for number, run in runs.items():
@@ -154,7 +156,10 @@ def check_replay(run: Run, records: list[bytes], types: Types) -> None:
         assert execution.over is not None, row
         assert row.status == "continued" or row.status == execution.over, row
     else:
-        assert execution.over is None and str(execution.status) == row.status, (row, execution.status)
+        assert execution.over is None and str(execution.status) == row.status, (
+            row,
+            execution.status,
+        )
     execution.drop()
 
 
@@ -208,16 +213,15 @@ def check_ends(instance: dict[str, Any], family: list[Run]) -> None:
 
 
 def has_mistake(program: Program) -> bool:
-    """Whether it has code that is wrong."""
-    top = [node for node in walk(program)]
-    continues = any(node["k"] == "continue" for node in top)
-    return continues or any(node["k"] == "mistake" for node in top)
+    """Whether it has code that is wrong: a mistake."""
+    return any(node["k"] == "mistake" for node in walk(program))
 
 
 def may_be_incident(program: Program) -> bool:
     """Whether there is a reason why somebody has to decide."""
     return any(
-        "refuse" in node.get("undo_fates", ()) and node["undo"] is not None
+        ("refuse" in node.get("undo_fates", ())
+        and node["undo"] is not None)
         or node["k"] == "pivot"
         or (len(node.get("fates", ())) >= SPENT and node["undo"] is not None)
         for node in walk(program)
@@ -235,16 +239,13 @@ def check_effects(effects: list[tuple[int, str, str, int, str]], family: list[Ru
     assert undone == said, f"undone {undone}, and the journal says {said}"
     undoable = {node["u"] for node in all_nodes(family) if node.get("undo") is not None}
     kept = set[int]().union(*(run.kept | run.unknown for run in family))
-    parents = {run.row.number: run for run in family}
     for run in family:
         if run.row.status == "done":
             kept |= {run.u[path] for path in run.stands}
         elif run.row.status in {"failed", "cancelled"}:
             assert run.stands == [], f"{run.row.id} is {run.row.status}; {run.stands} stands"
-            kept -= set()
-    assert parents
     left = (done & undoable) - undone - kept
-    assert not left, f"{left} took effect, and is neither undone nor to stand"
+    assert not left, f"{family[0].row.id}: {left} took effect, and is neither undone nor to stand"
 
 
 def all_nodes(family: list[Run]) -> list[Node]:
@@ -317,13 +318,7 @@ def value(node: Node) -> Any:
                 return ["caught", model(node["handler"])]
         case "pivot":
             return "pivot"
-        case "continue":
-            return None if Unsure is None else _continued(node)
         case "fail":
             raise Fails
         case _:
             raise Unsure
-
-
-def _continued(node: Node) -> Any:
-    raise Unsure

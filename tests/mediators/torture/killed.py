@@ -123,7 +123,11 @@ def main() -> None:
         world.note(batch.records)
 
     SqliteShard.append = noted  # type: ignore[method-assign]
-    with closing(SqliteJournal.read(folder / "journal.db") if (folder / "journal.db").exists() else world.journal) as before:
+    with closing(
+        SqliteJournal.read(folder / "journal.db")
+        if (folder / "journal.db").exists()
+        else world.journal
+    ) as before:
         if before is not world.journal:
             for row in before.runs():
                 world.names[row.number] = f"{row.id}/{row.run}/"

@@ -228,10 +228,9 @@ def instances(draw: st.DrawFn) -> dict[str, Any]:
     if draw(st.integers(0, 7)) == 0:
         program = [*program, {"k": "continue", "program": draw(programs(1, True))}]
     times = st.sampled_from([0.0, 0.05, 0.2, 0.7, 1.5, 3.0])
-    events: list[Any] = []
-    for each in draw(st.lists(st.sampled_from(["signal", "signal", "cancel"]), max_size=3)):
-        events.append([draw(times), each, draw(st.integers(1, 3))])
-    events.sort(key=lambda each: each[0])
+    what = st.sampled_from(["signal", "signal", "cancel"])
+    drawn = draw(st.lists(st.tuples(times, what, st.integers(1, 3)), max_size=3))
+    events = sorted(map(list, drawn), key=lambda each: each[0])
     return numbered({"program": program, "events": events, "begins": draw(times) / 3})
 
 

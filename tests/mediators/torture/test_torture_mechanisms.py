@@ -81,7 +81,7 @@ def fence_ignored(patch: pytest.MonkeyPatch) -> None:
 
 def test_j1_a_fence_that_is_ignored_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     fence_ignored(monkeypatch)
-    with pytest.raises(BaseException):  # noqa: B017, PT011
+    with pytest.raises(BaseException):  # noqa: B017
         taken_over()
 
 

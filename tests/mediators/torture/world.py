@@ -78,7 +78,9 @@ class Books:
     def fate(self, fates: list[str], key: str) -> str:
         """What becomes of this attempt."""
         n = self.attempts[key] = self.attempts.get(key, -1) + 1
-        return fates[n] if n < len(fates) else "well"
+        if n < len(fates):
+            return fates[n]
+        return "refuse" if fates[-1:] == ["refuse"] else "well"
 
 
 class World:
@@ -102,7 +104,9 @@ class World:
         if before is not None:
             for row in self.journal.read().runs():
                 self.names[row.number] = f"{row.id}/{row.run}/"
-                self.note([(row.number, 0, each.data) for each in before.read().history(row.number)])
+                self.note(
+                    [(row.number, 0, each.data) for each in before.read().history(row.number)]
+                )
 
     def note(self, records: list[tuple[int, int, bytes]]) -> None:
         """These are on disk."""
@@ -212,7 +216,8 @@ class ExactComponent(Actor):
             raise Fault
         tick = self.world.books.next_tick()
         self.envelope.transaction.execute(
-            "INSERT INTO effects VALUES (?, ?, ?, ?, ?)", (tick, what, message.owner, message.u, key)
+            "INSERT INTO effects VALUES (?, ?, ?, ?, ?)",
+            (tick, what, message.owner, message.u, key),
         )
         if fate == "late":
             raise Fault
@@ -468,6 +473,6 @@ async def clients(
             for at in booms:
                 nursery.start_soon(boom, stage, at)
         await insist(lambda: settled(stage, PATIENCE))
-        world.types = stage._place.actor._driver.types  # type: ignore[union-attr]
+        world.types = stage._place.actor._driver.types
         await trio.sleep(1)
         waiting.cancel_scope.cancel()
