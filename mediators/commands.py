@@ -53,7 +53,7 @@ WAIT: Any = object()
 
 
 @lru_cache(maxsize=1024)
-def label_of(cls: type) -> str:
+def label_of(cls: Any) -> str:
     """The name of a class in paths, which stays when the class is renamed and its journal_name is
     not."""
     return re.split(r"[.:]", journal_name(cls))[-1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -322,7 +323,8 @@ class Desk:
         for name, value in before.items():
             if getattr(asked, name, None) is not value:
                 raise VerbRefused(f"A query only reads; this one has changed {name!r}.")
-        self._answer(later, answer)
+        # A copy: what the workflow has is not shared with anybody.
+        self._answer(later, deepcopy(answer))
 
     def cancel(self, message: v.Cancel, later: Later[Any]) -> None:
         """``Cancel``."""

@@ -353,8 +353,9 @@ class Execution:
             self.prepare(event)
         if self.orphan:
             return
-        object.__setattr__(self.workflow, "_execution", self)
-        self.main = Branch(self.workflow.run(), "", None, 0)
+        workflow: Any = self.workflow
+        object.__setattr__(workflow, "_execution", self)
+        self.main = Branch(workflow.run(), "", None, 0)
         self.advance(self.main, None)
 
     def take_over(self, carried: Carried) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mediators import history as h
 from mediators import inbox
@@ -95,8 +95,9 @@ class Recovery:
 
     def close(self) -> None:
         """The driver ends."""
-        iterator, self._open = self._open, None
-        if iterator is not None and hasattr(iterator, "close"):
+        iterator: Any = self._open
+        self._open = None
+        if hasattr(iterator, "close"):
             iterator.close()
 
     def _records(self, row: RunRow) -> list[bytes]:

@@ -438,3 +438,22 @@ async def test_w14_a_start_that_was_answered_is_on_disk(system: System) -> None:
     ref: Ref[Any] = await system.start(spec(shop(World(), Waits, journal=journal)))
     await ref.call(Start(Waits("one")))
     assert journal.copy().read().find("one") is not None
+
+
+@attrs.frozen
+class Frozen(Workflow[str]):
+    id: str
+
+    async def run(self) -> str:
+        return await self.step(Do("first"))
+
+    @handles
+    def ask(self, message: Ask) -> Any:
+        return getattr(self, message.field)
+
+
+async def test_w14_a_workflow_may_be_frozen(system: System) -> None:
+    ref = await system.start(spec(shop(World(), Frozen)))
+    handle = await start(ref, Frozen("one"))
+    assert await handle.result() == "first done"
+    assert await handle.query(Ask("id")) == "one"
