@@ -164,7 +164,8 @@ class Step(Command):
 
     @property
     def label(self) -> str:
-        return label_of(type(self.message))
+        cls: Any = type(self.message)
+        return label_of(cls)
 
     def encode(self, execution: Execution) -> Raw:
         """What stands in the journal for the message."""
@@ -283,7 +284,8 @@ class ChildRun(Command):
 
     @property
     def label(self) -> str:
-        return label_of(type(self.workflow))
+        cls: Any = type(self.workflow)
+        return label_of(cls)
 
     def begin(self, execution: Execution) -> Any:
         own = execution.guarded(lambda: id_of(self.workflow))

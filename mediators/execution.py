@@ -374,12 +374,9 @@ class Execution:
     def leave(self) -> Carried:
         """What this run leaves to the next one."""
         inbox = self.inbox or Inbox()
-        signals = [(each.id, each.event, each.expires) for each in inbox.unread]
-        for each in self.queue or ():
-            if isinstance(each, Signalled):
-                signals.append((each.id, each.event, each.expires))
+        kept = [each for each in self.queue or () if isinstance(each, Signalled)]
         return Carried(
-            signals,
+            [(each.id, each.event, each.expires) for each in (*inbox.unread, *kept)],
             list(inbox.seen),
             [(f"{self.run}/{each.path}", each.message) for each in self.undos if each.message],
             self.pivoted,

@@ -19,7 +19,7 @@ SHORTEST = 1.0
 
 class Retention:
     """Removes the runs of one driver that ended more than ``retention`` seconds ago, with their
-    histories, beginning when the mediator starts.
+    histories, beginning soon after the mediator starts.
 
     What is removed is as if it had never been: its id gives no result any more and may be started
     anew, with any contents. Only its keys are not used again: the journal remembers how far the
@@ -31,7 +31,7 @@ class Retention:
         self._driver = driver
         self._seconds = driver.mediator.retention
         if self._seconds < inf:
-            driver.later(0.0, ("retention", None, None))
+            driver.later(SHORTEST, ("retention", None, None))
 
     def sweep(self) -> None:
         """Remove what is due, as far as one commit goes; the rest follows it at once."""

@@ -11,7 +11,7 @@ import trio
 
 from actors import Actor, Call, Ref, Refusal, System, handles
 from mediators import Mediator, MemoryJournal, Retry, Start, StepFailed, Workflow
-from mediators.desk import Desk
+from mediators.driver import Driver
 from mediators.testing import (
     RunWorkflows,
     Scenario,
@@ -303,11 +303,15 @@ def test_a_second_life_may_die_as_well() -> None:
 def test_a_start_that_is_confirmed_before_it_is_on_disk_is_found(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def told_at_once(self: Any, later: Any, value: object) -> None:
-        later.reply(value)
-        self._driver.committer.wanted()
+    out = Driver.out
 
-    monkeypatch.setattr(Desk, "_answer", told_at_once)
+    def told_at_once(self: Driver, what: str, execution: Any, item: Any) -> None:
+        if what == "reply":
+            execution.reply(item)
+        else:
+            out(self, what, execution, item)
+
+    monkeypatch.setattr(Driver, "out", told_at_once)
     with pytest.raises(AssertionError, match="lost"):
         crash_at_every_commit(AnOrder)
 

@@ -220,8 +220,7 @@ def has_mistake(program: Program) -> bool:
 def may_be_incident(program: Program) -> bool:
     """Whether there is a reason why somebody has to decide."""
     return any(
-        ("refuse" in node.get("undo_fates", ())
-        and node["undo"] is not None)
+        ("refuse" in node.get("undo_fates", ()) and node["undo"] is not None)
         or node["k"] == "pivot"
         or (len(node.get("fates", ())) >= SPENT and node["undo"] is not None)
         for node in walk(program)
