@@ -43,7 +43,7 @@ def check(instances: list[dict[str, Any]], world: World, journal: Reader | None 
             continue
         check_ends(instance, family)
         check_effects([each for each in effects if each[2] == id], family)
-        check_result(instance, [each for each in family if each.row.id == id])
+        check_result(instance, [each for each in family if each.row.id == id], family)
 
 
 class Run:
@@ -64,7 +64,7 @@ class Run:
         self.cancelled = False
         self.pivoted = False
         self.result: Any = None
-        self.carried = False
+        self.decided = False
         self.wrong_order: list[str] = []
         self.open_undos: dict[str, bool] = {}
         self.types = types
@@ -74,6 +74,7 @@ class Run:
 
     def take(self, event: Any) -> None:
         types = self.types
+        self.decided |= isinstance(event, h.Skipped | h.Resolved)
         if isinstance(event, h.Started) and event.carried is not None:
             self.pivoted = event.carried.pivoted
             for path, message in event.carried.undos:
@@ -114,8 +115,6 @@ class Run:
         elif isinstance(event, h.Ended):
             if event.status == "done":
                 self.result = types.decode(event.value)
-        elif isinstance(event, h.Continued):
-            self.carried = True
 
     def intended(self, event: h.Intended) -> None:
         path = event.path
@@ -269,10 +268,10 @@ class Unsure(Exception):
     """The model does not know."""
 
 
-def check_result(instance: dict[str, Any], runs: list[Run]) -> None:
+def check_result(instance: dict[str, Any], runs: list[Run], family: list[Run]) -> None:
     """Where nothing depends on time, the end is that of the model."""
     last = runs[-1]
-    if instance["events"] or not last.row.over:
+    if instance["events"] or not last.row.over or any(run.decided for run in family):
         return
     try:
         expected: Any = ("done", model(instance["program"]))

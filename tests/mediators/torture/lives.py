@@ -22,6 +22,8 @@ class Case:
     A life with fewer commits is the last."""
     booms: tuple[float, ...] = ()
     """When the driver crashes, in seconds of each life."""
+    decides: bool = False
+    """Whether somebody decides about the incidents of the last life."""
 
 
 @st.composite
@@ -32,6 +34,7 @@ def cases(draw: st.DrawFn, programs: int = 8) -> Case:
         draw(st.lists(instances(), min_size=1, max_size=programs)),
         draw(st.lists(death, max_size=3)),
         tuple(draw(st.lists(st.sampled_from([0.05, 0.3, 1.0, 2.0]), max_size=2))),
+        draw(st.booleans()),
     )
 
 
@@ -40,7 +43,15 @@ def play(case: Case) -> list[World]:
     lives: list[World] = []
     corpse = None
     for n, (die_at, side) in enumerate([*case.deaths, (0, 0)]):
-        world = live(case.programs, corpse, die_at=die_at, side=side, booms=case.booms, seed=n)
+        world = live(
+            case.programs,
+            corpse,
+            die_at=die_at,
+            side=side,
+            booms=case.booms,
+            decides=case.decides and not die_at,
+            seed=n,
+        )
         lives.append(world)
         check(case.programs, world)
         corpse = world.corpse

@@ -369,6 +369,7 @@ def live(
     die_at: int = 0,
     side: int = 0,
     booms: tuple[float, ...] = (),
+    decides: bool = False,
     seed: int = 0,
 ) -> World:
     """One life, to the end of everything; on the way it leaves the corpse of a death at its
@@ -388,7 +389,7 @@ def live(
             if books.store is not None:
                 world.store.connection.deserialize(books.store)
             stage = await system.start(Child(Stage, world))
-            await clients(world, stage, instances, tuple(time + at for at in booms))
+            await clients(world, stage, instances, tuple(time + at for at in booms), decides)
             world.books = world.snapshot()
             world.store = None
             await stage.stop()
@@ -399,6 +400,27 @@ def live(
     finally:
         outside_world.pop()
     return world
+
+
+async def decide(stage: Ref[Any]) -> None:
+    """Somebody decides about every incident, until there is none."""
+    for _ in range(100):
+        stuck = [each for each in runs_of(stage) if each.status == "incident"]
+        if not stuck:
+            return
+        for each in stuck:
+            handle: Handle[Any] = Handle(stage, each.id, Play)
+            if each.incidents:
+                await handle.skip()
+            else:
+                await handle.resolve()  # what came after its pivot
+        await settled(stage, PATIENCE)
+    raise AssertionError(f"nothing helps: {[each.id for each in stuck]}")
+
+
+def runs_of(stage: Ref[Any]) -> list[Any]:
+    """The runs that are not over."""
+    return list(stage._place.actor._driver.runs.values())  # type: ignore[union-attr]
 
 
 async def boom(stage: Ref[Any], at: float) -> None:
@@ -461,6 +483,7 @@ async def clients(
     stage: Ref[Any],
     instances: list[dict[str, Any]],
     booms: tuple[float, ...] = (),
+    decides: bool = False,
 ) -> None:
     """Everybody outside, until everything has come to its end."""
     everybody = [Client(world, stage, f"w{n}", each) for n, each in enumerate(instances)]
@@ -473,6 +496,8 @@ async def clients(
             for at in booms:
                 nursery.start_soon(boom, stage, at)
         await insist(lambda: settled(stage, PATIENCE))
+        if decides:
+            await decide(stage)
         world.types = stage._place.actor._driver.types
         await trio.sleep(1)
         waiting.cancel_scope.cancel()
