@@ -77,30 +77,18 @@ class Attempt(Slot):
             mailbox, waiting = self.room
             mailbox.withdraw(waiting)
             self.room = None
-        if self.cell is not None:
-            self.place.scheduler.timers.drop(self.cell)
-            self.cell = None
         driver = self.driver
         driver.outcomes.append(self)
         driver.committer.wanted()
 
     def fire(self) -> None:
         """The time is up: unless the component was not there, which does not count."""
-        self.cell = None
-        if self.done:
-            return
         place = self.place
         if place.state != "up" or place.incarnation != self.incarnation:
             self.incarnation = place.incarnation
-            self.arm()
+            self.driver.deadlines.enter(self)
         else:
             self.fail(CallTimeout("no answer in time", timeout=self.timeout, ref=place.ref))
-
-    def arm(self) -> None:
-        """Let the time begin now."""
-        if self.timeout is not None:
-            self.deadline = trio.current_time() + self.timeout
-            self.cell = self.place.scheduler.timers.enter(self.deadline, self)
 
     def drop(self) -> None:
         """Nobody wants the answer; whoever has not handled the message does not handle it."""
@@ -178,7 +166,7 @@ class Attempts:
             return attempt
         drawn = scheduler.next_id()
         item = (attempt.message, attempt, self._driver.place, drawn, drawn, 0)
-        attempt.arm()
+        self._driver.deadlines.enter(attempt)
         mailbox = place.mailbox
         if mailbox is None:
             mailbox = place.open_mailbox()

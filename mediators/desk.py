@@ -448,13 +448,23 @@ class Desk:
         driver.committer.wanted()
 
     def _rows(self, message: v.ListWorkflows) -> list[v.WorkflowInfo]:
+        # Whether a run waits or runs is not written down at every turn; who is at work knows.
+        wanted = message.status
+        refined = wanted in (Status.WAITING, Status.RUNNING)
         rows = self._driver.shard.runs(
-            status=message.status, type=message.type, limit=message.limit
+            status=str(Status.RUNNING) if refined else wanted,
+            type=message.type,
+            limit=None if refined else message.limit,
         )
-        return [
-            v.WorkflowInfo(each.id, each.run, each.type, each.status, each.started, each.ended)
-            for each in rows
-        ]
+        found = []
+        for row in rows:
+            execution = self._driver.runs.get(row.number)
+            status = row.status if execution is None else str(execution.status)
+            if wanted is None or status == wanted:
+                found.append(
+                    v.WorkflowInfo(row.id, row.run, row.type, status, row.started, row.ended)
+                )
+        return found[: message.limit]
 
     def history(self, message: v.GetHistory, later: Later[Any]) -> None:
         """``GetHistory``."""

@@ -16,6 +16,7 @@ from mediators.attempts import Attempts
 from mediators.clock import Agenda
 from mediators.commands import Step, timeout_of
 from mediators.committer import Committer
+from mediators.deadlines import Deadlines
 from mediators.desk import Desk
 from mediators.execution import NONE_AT_ALL, Execution
 from mediators.journal.protocol import RunRow
@@ -75,6 +76,7 @@ class Driver:
         """Where messages of a class go, as far as some have gone."""
         self.forgetful: set[Place] = set()
         """Components without Idempotent, as far as they were asked."""
+        self.deadlines = Deadlines(place.scheduler.timers)
         self.attempts = Attempts(self)
         self.committer = Committer(place, shard, self._serve, self._release)
         self.agenda = Agenda(place.scheduler, self.now, self.committer.wanted)
@@ -474,6 +476,7 @@ class Driver:
         """Drop everything that is not on disk; nothing goes out any more."""
         self.committer.closed = True
         self.agenda.close()
+        self.deadlines.close()
         self.recovery.close()
         for execution in self.runs.values():
             for command in execution.open.values():

@@ -99,7 +99,9 @@ def refused(execution: Execution, event: Any) -> None:
     if command.branch is None:
         settled_somewhere(execution, path)
     else:
-        execution.resume(command, None, execution.types.decode_refusal(event.refusal))
+        error = execution.types.decode_refusal(event.refusal)
+        execution.refusal = (error, event.refusal)
+        execution.resume(command, None, error)
 
 
 def failed(execution: Execution, event: Any) -> None:

@@ -118,6 +118,7 @@ class Execution:
         "produced",
         "queue",
         "receives",
+        "refusal",
         "rollbacks",
         "run",
         "salvage",
@@ -176,6 +177,8 @@ class Execution:
         self.pivoted = False
         self.ending: tuple[Status, BaseException] | None = None
         """How it is going to end, while what it has done is being undone."""
+        self.refusal: tuple[BaseException, Raw] | None = None
+        """The last one that a step was answered with, and how it stands in the journal."""
         self.over: Status | None = None
         self.unawaited = 0
         """Commands made and not awaited yet."""
@@ -374,7 +377,7 @@ class Execution:
     def leave(self) -> Carried:
         """What this run leaves to the next one."""
         inbox = self.inbox or Inbox()
-        kept = [each for each in self.queue or () if isinstance(each, Signalled)]
+        kept: list[Any] = [each for each in self.queue or () if isinstance(each, Signalled)]
         return Carried(
             [(each.id, each.event, each.expires) for each in (*inbox.unread, *kept)],
             list(inbox.seen),
@@ -692,7 +695,10 @@ class Execution:
         """Everything is undone."""
         assert self.ending is not None
         status, error = self.ending
-        self.close(status, Raw(self.types.encode_refusal(error)))
+        refusal = self.refusal
+        # Most often it is the very refusal that a step was answered with.
+        recorded = refusal[1] if refusal is not None and refusal[0] is error else None
+        self.close(status, recorded or Raw(self.types.encode_refusal(error)))
 
     def close(self, status: Status, value: Raw) -> None:
         """That was it."""

@@ -25,6 +25,8 @@ _VERSION = 1
 _head = msgspec.msgpack.Decoder(tuple[str, int, Raw]).decode
 _LEFT_OUT = frozenset(("__notes__", "__weakref__", "__dict__"))
 
+_PLAIN = frozenset((str, int, bool, float, bytes, type(None)))
+
 
 class Refusals:
     """The exceptions of one journal that are answers: those of ``answers`` and what derives from
@@ -40,6 +42,8 @@ class Refusals:
         self._plain = plain
         self._decode = decode
         self._known: dict[str, type[BaseException]] = {}
+        self._bare: dict[type[BaseException], str] = {}
+        """The names of classes without slots: of those, most have nothing but plain args."""
 
     def encode(self, error: BaseException) -> bytes:
         """Name, args and fields. Cause, traceback and notes are not kept.
@@ -48,6 +52,12 @@ class Refusals:
         attribute that cannot is left out.
         """
         cls = type(error)
+        name = self._bare.get(cls)
+        if name is not None and not error.__dict__ and _PLAIN.issuperset(map(type, error.args)):
+            try:
+                return encode_plain((name, _VERSION, (error.args, {})))
+            except OverflowError:
+                pass  # an int beyond 64 bits
         if not isinstance(error, self._answers):
             raise NotEncodable(
                 f"A {describe(cls)} is no answer. Accepted: "
@@ -55,6 +65,8 @@ class Refusals:
             )
         name = journal_name(cls)
         self._known[name] = cls
+        if not any(vars(each).get("__slots__") for each in cls.__mro__):
+            self._bare[cls] = name
         declared = {each.name for each in attrs.fields(cls)} if attrs.has(cls) else set()
         declared |= set(getattr(cls, "__dataclass_fields__", ()))
         fields: dict[str, Any] = {}

@@ -27,11 +27,11 @@ class Case:
 
 
 @st.composite
-def cases(draw: st.DrawFn, programs: int = 8) -> Case:
+def cases(draw: st.DrawFn, least: int = 6, programs: int = 9) -> Case:
     """Some programs and what befalls them."""
     death = st.tuples(st.one_of(st.integers(1, 6), st.integers(1, 40)), st.integers(0, 1))
     return Case(
-        draw(st.lists(instances(), min_size=1, max_size=programs)),
+        draw(st.lists(instances(), min_size=least, max_size=programs)),
         draw(st.lists(death, max_size=3)),
         tuple(draw(st.lists(st.sampled_from([0.05, 0.3, 1.0, 2.0]), max_size=2))),
         draw(st.booleans()),
@@ -54,6 +54,8 @@ def play(case: Case) -> list[World]:
         )
         lives.append(world)
         check(case.programs, world)
+        if case.decides and not die_at:
+            assert not world.journal.read().runs(status="incident"), "decided, and still open"
         corpse = world.corpse
         if corpse is None:
             break

@@ -230,7 +230,7 @@ def instances(draw: st.DrawFn) -> dict[str, Any]:
     times = st.sampled_from([0.0, 0.05, 0.2, 0.7, 1.5, 3.0])
     what = st.sampled_from(["signal", "signal", "cancel"])
     drawn = draw(st.lists(st.tuples(times, what, st.integers(1, 3)), max_size=3))
-    events = sorted(map(list, drawn), key=lambda each: each[0])
+    events: list[list[Any]] = sorted(map(list, drawn), key=lambda each: float(each[0]))
     return numbered({"program": program, "events": events, "begins": draw(times) / 3})
 
 

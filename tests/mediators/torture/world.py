@@ -410,7 +410,7 @@ async def decide(stage: Ref[Any]) -> None:
             return
         for each in stuck:
             handle: Handle[Any] = Handle(stage, each.id, Play)
-            if each.incidents:
+            if each.paused is None:
                 await handle.skip()
             else:
                 await handle.resolve()  # what came after its pivot
@@ -420,7 +420,7 @@ async def decide(stage: Ref[Any]) -> None:
 
 def runs_of(stage: Ref[Any]) -> list[Any]:
     """The runs that are not over."""
-    return list(stage._place.actor._driver.runs.values())  # type: ignore[union-attr]
+    return list(stage._place.actor._driver.runs.values())
 
 
 async def boom(stage: Ref[Any], at: float) -> None:
