@@ -1,10 +1,10 @@
 """What coordinates the work, durably: mediators, their components and their workflows."""
 
 import mediators._foundation  # noqa: F401  # pyright: ignore[reportUnusedImport]
-from mediators.attempts import effect_key
 from mediators.composition import Failure, Parts
+from mediators.driver.attempts import effect_key
 from mediators.handle import Handle
-from mediators.idempotency import Idempotent
+from mediators.idempotency.middleware import Idempotent
 from mediators.journal import (
     Fenced,
     JournalDamaged,

@@ -8,8 +8,8 @@ from actors import Actor, handles
 from actors.dispatch import NONE
 from actors.replies import CALL_TIMEOUT
 from mediators import composition
-from mediators.desk import VERBS
-from mediators.opening import answer, close_driver, open_driver, run_workflow
+from mediators.driver.desk import VERBS
+from mediators.driver.opening import answer, close_driver, open_driver, run_workflow
 from mediators.options import check_options
 from mediators.outcomes import NoSuchWorkflow
 from mediators.routing import MediatorRoutes, check_components, plan_of, tree_of
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from actors.place import Place
     from actors.runtime.stages import Steps
     from mediators.composition import Parts
-    from mediators.driver import Driver
+    from mediators.driver.driver import Driver
 
 A = TypeVar("A", bound=Actor)
 

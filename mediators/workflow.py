@@ -21,13 +21,22 @@ from uuid import UUID
 from actors import Call
 from actors.dispatch import PLAIN, Routes, collect
 from actors.validation import check_seconds, is_int
-from mediators.commands import ChildRun, Command, ContinueAsNew, Effect, Fork, Receive, Sleep, Step
+from mediators.execution.commands import (
+    ChildRun,
+    Command,
+    ContinueAsNew,
+    Effect,
+    Fork,
+    Receive,
+    Sleep,
+    Step,
+)
 from mediators.retry import DEFAULT_RETRY, STEP_TIMEOUT, Retry
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
 
-    from mediators.execution import Execution
+    from mediators.execution.execution import Execution
 
 R = TypeVar("R", covariant=True)
 T = TypeVar("T")

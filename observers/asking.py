@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from mediators.inbox import leave
+from mediators.driver.inbox import leave
+from mediators.driver.remote import OwnerGone, OwnerSilent, RemoteRefused, send
+from mediators.driver.requests import REPEATABLE, objection, verb_of
 from mediators.journal import JournalLocked, SqliteJournal, owner_of
 from mediators.journal.addresses import shard_of
-from mediators.remote import OwnerGone, OwnerSilent, RemoteRefused, send
-from mediators.requests import REPEATABLE, objection, verb_of
 from observers import records
 from observers.failures import ExitCode, Failed
 
 if TYPE_CHECKING:
-    from mediators.requests import AnyRequest
+    from mediators.driver.requests import AnyRequest
 
 PATIENCE = 5.0
 """Seconds for which an owner may be about to come, to go, or to open its socket."""

@@ -9,22 +9,22 @@ import attrs
 from msgspec import Raw
 
 from mediators import history as h
-from mediators.inbox import left
+from mediators.driver.inbox import left
+from mediators.driver.requests import verb_of
 from mediators.journal import SqliteJournal
 from mediators.journal.addresses import shard_of
 from mediators.outcomes import Status
-from mediators.rendering import jsonable, read, render, render_refusal, short
-from mediators.requests import verb_of
-from mediators.standing import Summary
-from mediators.summary import summarize, trouble
-from mediators.why import moment, span, stamp
+from mediators.reading.rendering import jsonable, read, render, render_refusal, short
+from mediators.reading.standing import Summary
+from mediators.reading.summary import summarize, trouble
+from mediators.reading.why import moment, span, stamp
 from observers.failures import ExitCode, Failed
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
+    from mediators.driver.requests import AnyRequest
     from mediators.journal import RunRow, SqliteReader
-    from mediators.requests import AnyRequest
 
 WIDTH = 300
 """Characters of a payload in a table."""
@@ -229,7 +229,7 @@ def _incident(incident: h.Trouble) -> str:
 def _sent(event: h.Intended) -> str:
     found = read(event.message)
     if event.kind == "effect" and isinstance(found, list) and len(found) == 2:
-        from mediators.rendering import words
+        from mediators.reading.rendering import words
 
         args = found[1] if isinstance(found[1], list) else []
         return f"{short(str(found[0]))}({', '.join(words(each) for each in args)})"

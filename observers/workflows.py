@@ -16,11 +16,12 @@ from typing import Annotated, Any
 import msgspec
 from cyclopts import App, Parameter
 
-from mediators import Mediator, Status, requests
-from mediators.rendering import short
-from mediators.standing import result_words
+from mediators import Mediator, Status
+from mediators.driver import requests
+from mediators.reading.rendering import short
+from mediators.reading.standing import result_words
+from mediators.reading.why import moment, span, stamp, why
 from mediators.testing import replay_journal
-from mediators.why import moment, span, stamp, why
 from observers import printing, records
 from observers.asking import told
 from observers.failures import ExitCode, Failed

@@ -22,10 +22,10 @@ import supervisors
 import supervisors.testing
 from actors.runtime import lifecycle
 from actors.runtime.root import Temporary
-from mediators.desk import UNREAD
-from mediators.driver import SLOW_TURN
+from mediators.driver.desk import UNREAD
+from mediators.driver.driver import SLOW_TURN
+from mediators.execution.signals import REMEMBERED
 from mediators.routing import BACKOFF
-from mediators.signals import REMEMBERED
 
 PAGE = (Path(__file__).parent.parent / "docs" / "reference.md").read_text("utf-8")
 

@@ -15,15 +15,15 @@ import trio
 
 from actors import open_system
 from actors.testing import VirtualClock
-from mediators.commands import ChildRun, Fork
+from mediators.execution.commands import ChildRun, Fork
 from mediators.journal import MemoryJournal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from actors import Ref
-    from mediators.driver import Driver
-    from mediators.execution import Execution
+    from mediators.driver.driver import Driver
+    from mediators.execution.execution import Execution
     from mediators.journal.memory import _Rows
     from mediators.journal.protocol import Batch
 

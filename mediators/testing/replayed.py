@@ -8,15 +8,15 @@ from unittest import mock
 from weakref import WeakKeyDictionary
 from zlib import crc32
 
-from mediators.commands import ChildRun, Fork, Receive, Sleep, Step
-from mediators.driver import Driver
-from mediators.execution import Execution
-from mediators.replay import replay
+from mediators.driver.driver import Driver
+from mediators.execution.commands import ChildRun, Fork, Receive, Sleep, Step
+from mediators.execution.execution import Execution
+from mediators.execution.replay import replay
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from mediators.commands import Command
+    from mediators.execution.commands import Command
     from mediators.history import Event
 
 

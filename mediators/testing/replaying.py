@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from mediators import history as h
-from mediators.execution import Execution
+from mediators.driver.opening import types_of
+from mediators.execution.execution import Execution
+from mediators.execution.replay import replay
 from mediators.journal.protocol import JournalError, Reader
 from mediators.journal.sqlite import SqliteJournal
-from mediators.opening import types_of
 from mediators.outcomes import Incident
-from mediators.replay import replay
 from mediators.routing import plan, tells
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mediators.journal.protocol import RunRow
-    from mediators.payloads import Types
+    from mediators.payloads.types import Types
 
 
 @attrs.frozen

@@ -11,7 +11,7 @@ import trio
 
 from actors import Actor, Call, handles
 from actors.validation import check_seconds
-from mediators.idempotency import Idempotent
+from mediators.idempotency.middleware import Idempotent
 from mediators.mediator import Mediator
 from mediators.workflow import Workflow
 from supervisors import Child

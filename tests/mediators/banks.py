@@ -16,7 +16,7 @@ from actors import (
     Refusal,
     handles,
 )
-from mediators.idempotency import Idempotent
+from mediators.idempotency.middleware import Idempotent
 from mediators.testing import call_with_key
 from supervisors import Child
 

@@ -18,8 +18,8 @@ from actors import (
     Unhandled,
     open_system,
 )
-from mediators import keystore
-from mediators.idempotency import Idempotent, Settle
+from mediators.idempotency import keystore
+from mediators.idempotency.middleware import Idempotent, Settle
 from mediators.testing import call_with_key
 from supervisors import Child, Supervisor
 from tests.mediators.banks import (

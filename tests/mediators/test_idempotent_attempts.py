@@ -21,7 +21,7 @@ from actors import (
     handles,
     open_system,
 )
-from mediators.idempotency import KeyClosed, Settle, Settled
+from mediators.idempotency.middleware import KeyClosed, Settle, Settled
 from mediators.testing import call_with_key
 from tests.mediators.banks import (
     Balance,

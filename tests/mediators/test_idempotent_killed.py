@@ -13,7 +13,7 @@ import attrs
 import pytest
 
 from actors import Actor, Call, handles, open_system
-from mediators.idempotency import Idempotent, Settle, Settled
+from mediators.idempotency.middleware import Idempotent, Settle, Settled
 from mediators.testing import call_with_key
 
 TABLES = """
@@ -25,8 +25,8 @@ CHILD = '''
 import os, signal, sys
 import attrs, trio
 from actors import Actor, Call, handles, open_system
-from mediators import keystore
-from mediators.idempotency import Idempotent
+from mediators.idempotency import keystore
+from mediators.idempotency.middleware import Idempotent
 from mediators.testing import call_with_key
 
 path, moment = sys.argv[1:]
@@ -63,7 +63,7 @@ class Dying(keystore.KeyStore):
             die()
         super().commit()
 
-from mediators import idempotency
+from mediators.idempotency import middleware as idempotency
 idempotency.KeyStore = Dying
 
 async def main():

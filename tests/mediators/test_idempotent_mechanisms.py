@@ -11,7 +11,8 @@ from trio.testing import wait_all_tasks_blocked
 
 from actors import ActorDied, Envelope, Later, Next, System, open_system
 from actors.runtime import host
-from mediators import idempotency, keystore
+from mediators.idempotency import keystore
+from mediators.idempotency import middleware as idempotency
 from mediators.testing import call_with_key
 from tests.mediators.banks import (
     UPDATE,

@@ -18,8 +18,8 @@ from actors import (
     Next,
     System,
 )
-from mediators import transaction
-from mediators.idempotency import Idempotent
+from mediators.idempotency import transaction
+from mediators.idempotency.middleware import Idempotent
 from mediators.testing import call_with_key
 from tests.mediators.banks import (
     UPDATE,

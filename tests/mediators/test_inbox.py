@@ -9,7 +9,8 @@ import pytest
 from trio.testing import wait_all_tasks_blocked
 
 from actors import open_system
-from mediators import Handle, MemoryJournal, SqliteJournal, Start, Status, inbox, requests
+from mediators import Handle, MemoryJournal, SqliteJournal, Start, Status
+from mediators.driver import inbox, requests
 from mediators.journal.memory import MemoryShard
 from tests.mediators.orders import Charge, PlaceOrder, Shop
 
@@ -150,7 +151,7 @@ async def test_j3_without_the_inbox_taken_up_nothing_of_it_is_done(
 
 
 def test_a_value_is_built_by_its_name_only_among_registered_types() -> None:
-    from mediators.payloads import Types
+    from mediators.payloads.types import Types
 
     types = Types([Charge])
     built = requests.value_of(types, "Charge", {"order": "1"})

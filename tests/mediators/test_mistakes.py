@@ -16,7 +16,7 @@ from mediators import (
     TooManyWorkflows,
     WorkflowEnded,
 )
-from mediators.desk import UNREAD
+from mediators.driver.desk import UNREAD
 from supervisors import Child, RestartChild, StopChild
 from tests.mediators.shops import (
     HANG,

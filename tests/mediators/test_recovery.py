@@ -20,10 +20,10 @@ from mediators import (
     Status,
     VerbRefused,
     Workflow,
-    recovery,
 )
-from mediators import execution as engine
-from mediators.events import HANDLERS, deliver
+from mediators.driver import recovery
+from mediators.execution import execution as engine
+from mediators.execution.events import HANDLERS, deliver
 from mediators.history import Fired
 from mediators.journal.memory import MemoryShard
 from mediators.telemetry import Recovered

@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from mediators import Mediator, MemoryJournal, NoSuchWorkflow, SqliteJournal, StartConflict
-from mediators import retention as module
+from mediators.driver import retention as module
 from mediators.journal.protocol import Batch
 from tests.mediators.sagas import Ping, Simple, Waits, World, shop, spec, start
 

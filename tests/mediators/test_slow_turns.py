@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import attrs
 import pytest
 
-from mediators import Workflow, driver
+from mediators import Workflow
+from mediators.driver import driver
 from mediators.telemetry import RunEnded, RunStarted, SlowTurn, WorkflowStopped
 from mediators.verbs import GetStatus
 from tests.mediators.sagas import Do, Simple, World, shop, spec, start

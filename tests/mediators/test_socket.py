@@ -18,10 +18,11 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from actors import open_system
-from mediators import Handle, MemoryJournal, Start, Status, requests
-from mediators import socket as owner_socket
+from mediators import Handle, MemoryJournal, Start, Status
+from mediators.driver import requests
+from mediators.driver import socket as owner_socket
+from mediators.driver.remote import OwnerGone, OwnerSilent, RemoteRefused, send
 from mediators.journal import owner_of
-from mediators.remote import OwnerGone, OwnerSilent, RemoteRefused, send
 from tests.mediators.orders import PlaceOrder, Shop, shop
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import pytest
 
 from actors import System
 from mediators import Mediator, MemoryJournal, Start, Status, VerbRefused, Workflow
-from mediators.payloads import Types, UnknownType
+from mediators.payloads.types import Types, UnknownType
 from supervisors import Child
 
 

@@ -11,7 +11,7 @@ import trio
 
 from actors import Actor, Call, Ref, Refusal, System, handles
 from mediators import Mediator, MemoryJournal, Retry, Start, StepFailed, Workflow
-from mediators.driver import Driver
+from mediators.driver.driver import Driver
 from mediators.testing import (
     RunWorkflows,
     Scenario,
@@ -194,7 +194,7 @@ async def test_a_workflow_that_its_record_does_not_make_again_is_told_of(
 async def test_a_state_that_is_not_in_the_record_is_told_of(
     workflows: RunWorkflows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from mediators import events
+    from mediators.execution import events
 
     live = events.HANDLERS[events.h.Completed]
 

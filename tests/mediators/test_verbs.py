@@ -435,7 +435,7 @@ async def test_list_tells_of_runs_by_status_and_type_oldest_first(system: System
     assert [(each.id, each.run, each.status) for each in rows] == [
         ("a", 1, "done"),
         ("b", 1, "failed"),
-        ("c", 1, "running"),
+        ("c", 1, "waiting"),
     ]
     assert rows[0].started <= (rows[0].ended or 0)
     assert rows[2].ended is None

@@ -12,7 +12,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from actors import ActorDied
 from mediators import MemoryJournal, Retry, SqliteJournal, Start, Workflow, effect_key
-from mediators.driver import Driver
+from mediators.driver.driver import Driver
 from tests.mediators.sagas import (
     CrashDriver,
     Do,

@@ -21,7 +21,7 @@ from mediators import (
     Workflow,
     WorkflowEnded,
 )
-from mediators.desk import Desk
+from mediators.driver.desk import Desk
 from mediators.testing import call_with_key
 from mediators.verbs import ListWorkflows
 from tests.mediators.sagas import (

@@ -11,9 +11,10 @@ from trio.testing import wait_all_tasks_blocked
 
 from actors import ActorDied
 from actors.testing import dead_letters
-from mediators import Handle, MemoryJournal, NoSuchWorkflow, SignalRefused, Status, Workflow, desk
-from mediators import signals as module
-from mediators.signals import Inbox
+from mediators import Handle, MemoryJournal, NoSuchWorkflow, SignalRefused, Status, Workflow
+from mediators.driver import desk
+from mediators.execution import signals as module
+from mediators.execution.signals import Inbox
 from tests.mediators.sagas import (
     CrashDriver,
     Do,

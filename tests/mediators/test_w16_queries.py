@@ -232,7 +232,7 @@ async def test_w16_a_query_is_answered_after_the_pending_commit(system: System) 
 async def test_w16_without_waiting_for_the_commit_it_tells_what_never_was(
     system: System, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from mediators.desk import Desk
+    from mediators.driver.desk import Desk
 
     monkeypatch.setattr(Desk, "_answer", lambda self, later, value: later.reply(value))
     answers, _ = await lost(system)

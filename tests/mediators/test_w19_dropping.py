@@ -9,7 +9,8 @@ import pytest
 from trio.testing import wait_all_tasks_blocked
 
 from actors import ActorDied
-from mediators import Handle, MemoryJournal, Status, Workflow, execution
+from mediators import Handle, MemoryJournal, Status, Workflow
+from mediators.execution import execution
 from tests.mediators.sagas import (
     CrashDriver,
     Do,

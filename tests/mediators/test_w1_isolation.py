@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trio
 
-from mediators import Status, execution
-from mediators.guard import NoTask
+from mediators import Status
+from mediators.execution import execution
+from mediators.execution.guard import NoTask
 from tests.mediators.shops import Do, Flow, Other, Tell, Undo, World, start
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import trio
 
 from actors import Call, handles
 from mediators import Start, Workflow
-from mediators.payloads import Types
+from mediators.payloads.types import Types
 from tests.mediators.shops import (
     HANG,
     Do,

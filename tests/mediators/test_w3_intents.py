@@ -8,7 +8,7 @@ import pytest
 from trio.testing import wait_all_tasks_blocked
 
 from mediators import history as h
-from mediators.attempts import Attempt
+from mediators.driver.attempts import Attempt
 from mediators.journal.memory import MemoryShard
 from tests.mediators.shops import HANG, Boom, Crash, Do, Flow, OutOfStock, Pack, Undo, World, start
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trio
 
-from mediators import Retry, Status, StepFailed, attempts
+from mediators import Retry, Status, StepFailed
 from mediators import history as h
+from mediators.driver import attempts
 from tests.mediators.shops import (
     HANG,
     Boom,

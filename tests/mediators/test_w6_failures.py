@@ -15,7 +15,7 @@ from mediators import (
     StepFailed,
     WorkflowEnded,
 )
-from mediators.payloads import Types
+from mediators.payloads.types import Types
 from tests.mediators.shops import (
     HANG,
     Boom,

@@ -12,7 +12,7 @@ import trio
 from actors.replies import Slot
 from mediators import Retry, Status, StepFailed
 from mediators import history as h
-from mediators.attempts import Attempt
+from mediators.driver.attempts import Attempt
 from mediators.retry import DEFAULT_RETRY, STEP_TIMEOUT
 from supervisors import Backoff, RestartChild, StopChild
 from tests.mediators.shops import HANG, Boom, Crash, Do, Flow, OutOfStock, Pack, World, start

@@ -9,8 +9,9 @@ import pytest
 import trio
 
 from actors import Actor, Call, handles
-from mediators import Status, WorkflowEnded, events
+from mediators import Status, WorkflowEnded
 from mediators import history as h
+from mediators.execution import events
 from supervisors import Child
 from tests.mediators.shops import (
     HANG,

@@ -10,8 +10,8 @@ import trio
 from actors.testing import dead_letters
 from mediators import Retry, Status, StepFailed, WorkflowEnded, effect_key
 from mediators import history as h
-from mediators.attempts import Attempts
-from mediators.idempotency import KeyClosed
+from mediators.driver.attempts import Attempts
+from mediators.idempotency.middleware import KeyClosed
 from mediators.testing import call_with_key
 from supervisors import Backoff, RestartChild, StopChild
 from tests.mediators.shops import (

@@ -17,8 +17,8 @@ import trio
 
 from actors import open_system
 from mediators import Handle, SqliteJournal, Start
+from mediators.driver.remote import OwnerSilent
 from mediators.journal import owner_of
-from mediators.remote import OwnerSilent
 from mediators.testing import replay_journal
 from observers import asking
 from observers.cli import main

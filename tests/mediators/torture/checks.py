@@ -6,13 +6,13 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from mediators import history as h
-from mediators.execution import Execution
-from mediators.replay import replay
+from mediators.execution.execution import Execution
+from mediators.execution.replay import replay
 from tests.mediators.torture.programs import SPENT, Node, Play, Program, walk
 
 if TYPE_CHECKING:
     from mediators.journal import Reader, RunRow
-    from mediators.payloads import Types
+    from mediators.payloads.types import Types
     from tests.mediators.torture.world import World
 
 OVER = {"done", "failed", "cancelled"}

@@ -10,13 +10,13 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from mediators import history as h
-from mediators.attempts import Attempts
-from mediators.driver import Driver
+from mediators.driver.attempts import Attempts
+from mediators.driver.driver import Driver
+from mediators.execution.rollback import Rollback
+from mediators.execution.signals import Inbox
+from mediators.idempotency.keystore import KeyStore
 from mediators.journal import JournalDamaged
 from mediators.journal.memory import MemoryJournal, MemoryShard
-from mediators.keystore import KeyStore
-from mediators.rollback import Rollback
-from mediators.signals import Inbox
 from tests.mediators.torture.checks import check
 from tests.mediators.torture.lives import Case, cases, play
 from tests.mediators.torture.programs import instances

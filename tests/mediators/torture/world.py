@@ -13,7 +13,7 @@ from actors import Actor, ActorDied, NoSuchActor, Refusal, handles, open_system
 from actors.testing import VirtualClock
 from mediators import Handle, Idempotent, Mediator, MemoryJournal, Start, StepFailed, WorkflowEnded
 from mediators import history as h
-from mediators.keystore import KeyStore
+from mediators.idempotency.keystore import KeyStore
 from mediators.testing import settled
 from mediators.testing.crashing import Witnessed
 from supervisors import Child
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from actors import Ref
     from mediators.journal.protocol import Batch
-    from mediators.payloads import Types
+    from mediators.payloads.types import Types
 
 TABLES = """
 CREATE TABLE IF NOT EXISTS effects (

@@ -1,0 +1,1 @@
+"""What runs workflows: turns, commits, attempts, recovery, and what is asked from outside."""

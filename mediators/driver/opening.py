@@ -1,0 +1,98 @@
+"""How the driver of a mediator's workflows begins and ends with the mediator's incarnation."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from actors import is_orderly
+from mediators.driver.driver import Driver
+from mediators.driver.socket import serve_socket
+from mediators.journal.protocol import Journal, JournalDamaged, journal_of
+from mediators.options import check_options
+from mediators.outcomes import NoSuchWorkflow, StepFailed, VerbRefused, WorkflowEnded
+from mediators.payloads.types import ANSWERS, NotEncodable, Types
+from mediators.routing import offered
+from supervisors.specs import class_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from actors import Exit, Later
+    from actors.runtime.stages import Steps
+    from mediators.mediator import Mediator
+    from mediators.routing import Plan
+    from mediators.workflow import Workflow
+
+SHARD = 0
+"""The shard of a mediator that has a journal of its own."""
+
+
+def open_driver(mediator: Mediator) -> Driver:
+    """Take the journal over and begin to take up what it has open. Raises TypeError or ValueError
+    for attributes that are none, JournalError if the journal cannot be had."""
+    check_options(type(mediator).__qualname__, mediator)
+    types = types_of(mediator._tree.plan, mediator.workflows, mediator.types)
+    kept = mediator._kept
+    journal: Journal | None = kept.get("journal")
+    if journal is None:
+        journal = kept["journal"] = journal_of(mediator.journal)
+    driver = Driver(mediator, mediator._home, journal.acquire(SHARD), types)
+    driver.committer.wanted()
+    serve_socket(driver, journal)
+    return driver
+
+
+def types_of(plan: Plan, workflows: Iterable[Any], types: Iterable[Any]) -> Types:
+    """The types whose names mean something in the journal: those of workflows and their results,
+    of what components handle and answer, and what the mediator adds."""
+    found = Types(answers=(*ANSWERS, StepFailed, WorkflowEnded))
+    for each in (*workflows, *types):
+        found.add(each)
+    for message in _messages(plan):
+        found.offer(message)
+    return found
+
+
+def _messages(plan: Plan) -> Iterator[Any]:
+    """Every class of messages that a step may have."""
+    yield from plan.table
+    for spec in plan.components:
+        cls = class_of(spec.factory)
+        if isinstance(cls, type):
+            yield from offered(cls)
+    yield from offered(plan.cls)
+
+
+def close_driver(driver: Driver, exit: Exit) -> Steps:
+    """Write down what is left to be written, unless the mediator has crashed; drop the rest."""
+    try:
+        if is_orderly(exit):
+            if driver.committer.writing is not None:
+                yield driver.committer.writing
+            driver.committer.finish()
+    finally:
+        driver.close()
+
+
+def run_workflow(mediator: Mediator, message: Workflow[Any]) -> Any:
+    """The route of workflow classes: start it, or join it, and answer with its end."""
+    driver = mediator._driver
+    if driver is None:
+        raise NoSuchWorkflow("The mediator runs no workflows.")
+    later = mediator.later()
+    key = later.slot.key if later.slot is not None else None
+    return answer(later, lambda: driver.desk.admit(message, "join", None, later, key, result=True))
+
+
+def answer(later: Later[Any], serve: Callable[[], object]) -> Later[Any]:
+    """What a handler returns for what the desk answers. What cannot be written down is its
+    sender's mistake and not the mediator's."""
+    try:
+        serve()
+    except JournalDamaged as error:
+        raise VerbRefused(str(error)) from error
+    except NotEncodable as error:
+        if later.slot is None:
+            raise VerbRefused(str(error)) from error
+        later.slot.fail(error)
+    return later

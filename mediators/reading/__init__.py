@@ -1,0 +1,1 @@
+"""What a record says without the code that wrote it: summaries, sentences, payloads in words."""
