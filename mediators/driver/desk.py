@@ -385,6 +385,12 @@ class Desk:
         """``SkipStep``."""
         execution, paths = self._stuck(message.id, message.path)
         for path in paths:
+            if execution.past_pivot and execution.open[path].branch is not None:
+                raise VerbRefused(
+                    f"Workflow {message.id!r} is past its pivot: without {path} it would fail. "
+                    "Retry the step, or resolve it."
+                )
+        for path in paths:
             self._driver.turn(execution, h.Skipped(path))
         self._answer(later, None)
 
