@@ -126,6 +126,9 @@ class Workflow(Call[R], Generic[R]):
         raise NotImplementedError(f"{type(self).__qualname__} has no run().")
 
     # -- commands
+    #
+    # Each is a Coroutine to type checkers, which so notice a forgotten await; of object, not of
+    # Any, with which mypy cannot tell the overloads of gather apart.
 
     def step(
         self,
@@ -134,7 +137,7 @@ class Workflow(Call[R], Generic[R]):
         undo: Callable[[T], Call[Any]] | Call[Any] | None = None,
         retry: Retry = DEFAULT_RETRY,
         timeout: float | None = STEP_TIMEOUT,
-    ) -> Coroutine[Any, Any, T]:
+    ) -> Coroutine[object, object, T]:
         """Send a message to the component that handles it and wait for the answer.
 
         ``undo`` is the message that takes it back, or a function that makes it of the answer; it is
@@ -162,7 +165,7 @@ class Workflow(Call[R], Generic[R]):
         undo: Callable[[T], Call[Any]] | Call[Any] | None = None,
         retry: Retry = DEFAULT_RETRY,
         timeout: float | None = STEP_TIMEOUT,
-    ) -> Coroutine[Any, Any, T]:
+    ) -> Coroutine[object, object, T]:
         """Run an ordinary async function in a task of its own, as a recorded step.
 
         In there all of trio may be used, and :func:`mediators.effect_key` tells the idempotency key
@@ -175,25 +178,25 @@ class Workflow(Call[R], Generic[R]):
         check_attempts(retry, timeout)
         return self._made(Effect(function, args, undo, retry, timeout))
 
-    def sleep(self, seconds: float) -> Coroutine[Any, Any, None]:
+    def sleep(self, seconds: float) -> Coroutine[object, object, None]:
         """Wait, also over restarts, until so many seconds of wall-clock time have passed."""
         return self._made(Sleep(check_seconds("sleep(seconds)", seconds)))
 
     @overload
     def receive(
         self, type: type[T], *, where: Callable[[T], bool] | None = None, timeout: None = None
-    ) -> Coroutine[Any, Any, T]: ...
+    ) -> Coroutine[object, object, T]: ...
     @overload
     def receive(
         self, type: type[T], *, where: Callable[[T], bool] | None = None, timeout: float
-    ) -> Coroutine[Any, Any, T | None]: ...
+    ) -> Coroutine[object, object, T | None]: ...
     def receive(
         self,
         type: type[T],
         *,
         where: Callable[[T], bool] | None = None,
         timeout: float | None = None,
-    ) -> Coroutine[Any, Any, T | None]:
+    ) -> Coroutine[object, object, T | None]:
         """Wait for a signal of a type for which ``where(signal)`` holds; those that have come
         before and were not read count. ``None`` when ``timeout`` seconds pass first."""
         if not isinstance(type, _type):
@@ -205,16 +208,16 @@ class Workflow(Call[R], Generic[R]):
     @overload
     def gather(
         self, a: Awaitable[T1], b: Awaitable[T2], /, *, limit: int | None = None
-    ) -> Coroutine[Any, Any, tuple[T1, T2]]: ...
+    ) -> Coroutine[object, object, tuple[T1, T2]]: ...
     @overload
     def gather(
         self, a: Awaitable[T1], b: Awaitable[T2], c: Awaitable[T3], /, *, limit: int | None = None
-    ) -> Coroutine[Any, Any, tuple[T1, T2, T3]]: ...
+    ) -> Coroutine[object, object, tuple[T1, T2, T3]]: ...
     @overload
     def gather(
         self, *branches: Awaitable[T], limit: int | None = None
-    ) -> Coroutine[Any, Any, tuple[T, ...]]: ...
-    def gather(self, *branches: Any, limit: int | None = None) -> Coroutine[Any, Any, Any]:
+    ) -> Coroutine[object, object, tuple[T, ...]]: ...
+    def gather(self, *branches: Any, limit: int | None = None) -> Coroutine[object, object, Any]:
         """Go on in several branches at once, commands or coroutines of yours, at most ``limit`` at
         a time; the tuple of their results, in order.
 
@@ -223,14 +226,14 @@ class Workflow(Call[R], Generic[R]):
         """
         return self._made(Fork("gather", check_branches("gather", branches), check_limit(limit)))
 
-    def race(self, *branches: Awaitable[T]) -> Coroutine[Any, Any, T]:
+    def race(self, *branches: Awaitable[T]) -> Coroutine[object, object, T]:
         """Go on in several branches; the result, or failure, of the first to end. All but a
         successful winner are cut off, settled and undone before."""
         if not branches:
             raise TypeError("race() takes at least one branch.")
         return self._made(Fork("race", check_branches("race", branches)))
 
-    def child(self, workflow: Workflow[T], *, detached: bool = False) -> Coroutine[Any, Any, T]:
+    def child(self, workflow: Workflow[T], *, detached: bool = False) -> Coroutine[object, object, T]:
         """Run another workflow of this mediator and wait for its result.
 
         Its undos become this workflow's, unless ``detached``, which also lets it go on when this
@@ -240,7 +243,7 @@ class Workflow(Call[R], Generic[R]):
             raise TypeError(f"child() takes a workflow. Got: {workflow!r}")
         return self._made(ChildRun(workflow, detached))
 
-    def continue_as_new(self, workflow: Workflow[Any]) -> Coroutine[Any, Any, NoReturn]:
+    def continue_as_new(self, workflow: Workflow[Any]) -> Coroutine[object, object, NoReturn]:
         """End this run and go on in a new one, with a fresh history. Unread signals, open undos and
         the pivot are carried. Not in a branch, nor while children run."""
         if not isinstance(workflow, Workflow):
@@ -284,9 +287,9 @@ class Workflow(Call[R], Generic[R]):
             )
         return execution
 
-    def _made(self, command: Command) -> Coroutine[Any, Any, Any]:
+    def _made(self, command: Command) -> Coroutine[object, object, Any]:
         self._at_work.unawaited += 1
-        return cast("Coroutine[Any, Any, Any]", command)
+        return cast("Coroutine[object, object, Any]", command)
 
 
 _type = type

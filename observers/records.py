@@ -237,7 +237,7 @@ def _sent(event: h.Intended) -> str:
 
 
 def as_data(event: Any) -> dict[str, Any]:
-    """An event for JSON, its payloads decoded."""
+    """An event for JSON, its payloads decoded. What the event itself calls its kind is ``of``."""
     found: dict[str, Any] = {"kind": type(event).__name__.lower()}
     for name in event.__struct_fields__:
         value = getattr(event, name)
@@ -249,7 +249,7 @@ def as_data(event: Any) -> dict[str, Any]:
             value = {"signals": len(value.signals), "undos": [path for path, _ in value.undos]}
         elif name == "undos":
             value = [{"path": path, "message": jsonable(read(data))} for path, data in value]
-        found[name] = value
+        found["of" if name == "kind" else name] = value
     return found
 
 
