@@ -264,6 +264,14 @@ class Continued(Event, tag=39):
     workflow: Raw
 
 
+class Compensating(Event, tag=41):
+    """The run will end with ``status``, ``failed`` or ``cancelled``, and ``failure``, once what it
+    has done is undone."""
+
+    status: str
+    failure: Raw
+
+
 class Ended(Event, tag=40):
     """The run is over: ``done`` with its result, ``failed`` or ``cancelled`` with what failed;
     ``undos`` as in :class:`ChildEnded`."""
@@ -300,6 +308,7 @@ AnyEvent: TypeAlias = (
     | Patched
     | Pivoted
     | Continued
+    | Compensating
     | Ended
 )
 

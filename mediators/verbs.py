@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar
 import attrs
 
 from actors import Call
-from actors.validation import check_seconds
+from actors.validation import check_choice, check_seconds, is_int
 from mediators.outcomes import Incident, Status  # noqa: F401
+from mediators.texts import check_text
 
 if TYPE_CHECKING:
     from mediators.handle import Handle  # noqa: F401
@@ -23,7 +24,15 @@ R = TypeVar("R")
 Policy: TypeAlias = Literal["join", "reject", "replace"]
 POLICIES = ("join", "reject", "replace")
 
-TEXT = attrs.validators.instance_of(str)
+STATUSES = ("open", "continued", *map(str, Status))
+"""What runs can be listed by."""
+
+
+def TEXT(message: object, field: attrs.Attribute[Any], value: Any) -> None:  # noqa: N802
+    """Validator: a str that can be written down."""
+    check_text(f"{type(message).__name__}.{field.name}", value)
+
+
 TEXT_OR_NONE = attrs.validators.optional(TEXT)
 
 
@@ -49,14 +58,14 @@ class Start(Call["Handle[R]"], Generic[R]):
 class Result(Call[Any]):
     """Wait for the end: the result, or what it failed with."""
 
-    id: str
+    id: str = attrs.field(validator=TEXT)
 
 
 @attrs.frozen
 class GetStatus(Call[Status]):
     """Where it stands."""
 
-    id: str
+    id: str = attrs.field(validator=TEXT)
 
 
 @attrs.frozen
@@ -64,7 +73,7 @@ class SendSignal(Call[None]):
     """Send it an event, for its ``receive``. One of a ``signal_id`` it has had counts once; unread
     for ``expires`` seconds it becomes a dead letter."""
 
-    id: str
+    id: str = attrs.field(validator=TEXT)
     event: object
     signal_id: str | None = attrs.field(default=None, validator=TEXT_OR_NONE)
     expires: float | None = None
@@ -78,7 +87,7 @@ class SendSignal(Call[None]):
 class Query(Call[Any]):
     """Ask the workflow itself: ``message`` goes to its ``@handles`` method."""
 
-    id: str
+    id: str = attrs.field(validator=TEXT)
     message: Call[Any]
 
 
@@ -86,7 +95,7 @@ class Query(Call[Any]):
 class Cancel(Call[None]):
     """End it: what it has done is undone."""
 
-    id: str
+    id: str = attrs.field(validator=TEXT)
     reason: str = attrs.field(default="somebody asked for it", validator=TEXT)
 
 
@@ -94,7 +103,7 @@ class Cancel(Call[None]):
 class Pause(Call[None]):
     """Let nothing more be delivered to it; what is under way goes on and is kept."""
 
-    id: str
+    id: str = attrs.field(validator=TEXT)
     reason: str = attrs.field(default="somebody asked for it", validator=TEXT)
 
 
@@ -102,32 +111,32 @@ class Pause(Call[None]):
 class Resume(Call[Status]):
     """Go on where it was paused, by somebody or by a mistake that is mended now."""
 
-    id: str
+    id: str = attrs.field(validator=TEXT)
 
 
 @attrs.frozen
 class RetryStep(Call[None]):
     """Try again what stands as an incident: the step of that path, or all."""
 
-    id: str
-    path: str | None = None
+    id: str = attrs.field(validator=TEXT)
+    path: str | None = attrs.field(default=None, validator=TEXT_OR_NONE)
 
 
 @attrs.frozen
 class SkipStep(Call[None]):
     """Leave an incident as it is: an undo is not made, a step counts as failed."""
 
-    id: str
-    path: str | None = None
+    id: str = attrs.field(validator=TEXT)
+    path: str | None = attrs.field(default=None, validator=TEXT_OR_NONE)
 
 
 @attrs.frozen
 class ResolveStep(Call[None]):
     """Answer in the component's place."""
 
-    id: str
+    id: str = attrs.field(validator=TEXT)
     value: object = None
-    path: str | None = None
+    path: str | None = attrs.field(default=None, validator=TEXT_OR_NONE)
 
 
 @attrs.frozen
@@ -136,9 +145,9 @@ class Fork(Call["Handle[Any]"]):
     ``at`` (all of it without): under an id of its own, or, of a workflow that has ended, as its
     next run."""
 
-    id: str
+    id: str = attrs.field(validator=TEXT)
     new_id: str | None = attrs.field(default=None, validator=TEXT_OR_NONE)
-    at: str | None = None
+    at: str | None = attrs.field(default=None, validator=TEXT_OR_NONE)
 
 
 @attrs.frozen
@@ -157,9 +166,19 @@ class WorkflowInfo:
 class ListWorkflows(Call["list[WorkflowInfo]"]):
     """The runs, oldest first: of one ``status``, of one ``type`` (its name in the journal)."""
 
-    status: str | None = None
-    type: str | None = None
+    status: str | None = attrs.field(default=None, validator=TEXT_OR_NONE)
+    type: str | None = attrs.field(default=None, validator=TEXT_OR_NONE)
     limit: int | None = 1000
+
+    def __attrs_post_init__(self) -> None:
+        if self.status is not None:
+            check_choice("ListWorkflows.status", str(self.status), STATUSES)
+        if self.limit is None:
+            return
+        if not is_int(self.limit):
+            raise TypeError(f"ListWorkflows.limit is an int, or None for all. Got: {self.limit!r}")
+        if not 0 <= self.limit < 2**63:
+            raise ValueError(f"ListWorkflows.limit is 0 or more. Got: {self.limit!r}")
 
 
 @attrs.frozen
@@ -176,11 +195,11 @@ class HistoryEntry:
 class GetHistory(Call["list[HistoryEntry]"]):
     """What has come to the latest run, and what followed."""
 
-    id: str
+    id: str = attrs.field(validator=TEXT)
 
 
 @attrs.frozen
 class GetIncidents(Call["list[Incident]"]):
     """What somebody must decide, or mend."""
 
-    id: str
+    id: str = attrs.field(validator=TEXT)

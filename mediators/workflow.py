@@ -233,7 +233,9 @@ class Workflow(Call[R], Generic[R]):
             raise TypeError("race() takes at least one branch.")
         return self._made(Fork("race", check_branches("race", branches)))
 
-    def child(self, workflow: Workflow[T], *, detached: bool = False) -> Coroutine[object, object, T]:
+    def child(
+        self, workflow: Workflow[T], *, detached: bool = False
+    ) -> Coroutine[object, object, T]:
         """Run another workflow of this mediator and wait for its result.
 
         Its undos become this workflow's, unless ``detached``, which also lets it go on when this

@@ -19,6 +19,7 @@ from mediators.outcomes import ENDINGS
 from mediators.payloads.names import brief
 from mediators.payloads.types import NotEncodable, Undecodable, UnknownType
 from mediators.retry import DEFAULT_RETRY, STEP_TIMEOUT
+from mediators.texts import text_of
 
 if TYPE_CHECKING:
     from actors.place import Place
@@ -152,9 +153,9 @@ class Attempts:
             message = execution.types.decode(command.encoded)
             if command.kind != "effect":
                 return message
-            what = f"The function {message[0]} cannot be reached any more."
+            what = text_of(f"The function {message[0]} cannot be reached any more.")
         except (UnknownType, Undecodable) as error:
-            what = str(error)
+            what = text_of(error)
         self._driver.turn(execution, h.Stuck(path, h.Trouble(path, what)))
         return None
 
@@ -219,7 +220,7 @@ class Attempts:
             # Stopped on purpose, or not there yet: that is no failure of the step.
             self._driver.later(DOWN, ("again", execution, command))
         elif isinstance(error, Unhandled):
-            trouble = h.Trouble(path, str(error))
+            trouble = h.Trouble(path, text_of(error))
             self._driver.turn(execution, h.Stuck(path, trouble))
         elif command.branch is not None or command.kind == "undo" or command.rerun:
             self._failed(execution, command, error)
@@ -230,7 +231,7 @@ class Attempts:
         try:
             encoded = execution.encode(value, f"the answer of {path}")
         except NotEncodable as error:
-            self._driver.turn(execution, h.Stuck(path, h.Trouble(path, str(error))))
+            self._driver.turn(execution, h.Stuck(path, h.Trouble(path, text_of(error))))
             return
         undo, fault = make_undo(execution, command, encoded)
         self._driver.turn(execution, h.Completed(path, encoded, undo or h.NIL, fault))
@@ -239,7 +240,7 @@ class Attempts:
         try:
             refusal = Raw(execution.types.encode_refusal(error))
         except NotEncodable as failure:
-            trouble = h.Trouble(command.path, str(failure))
+            trouble = h.Trouble(command.path, text_of(failure))
             self._driver.turn(execution, h.Stuck(command.path, trouble))
             return
         self._driver.turn(execution, h.Refused(command.path, refusal))
@@ -259,7 +260,7 @@ class Attempts:
         cause = error
         if isinstance(error, ActorDied) and isinstance(error.exit, Crashed):
             cause = error.exit.exception
-        name, text = type(cause).__name__, str(cause)
+        name, text = text_of(type(cause).__name__), text_of(cause)
         path = command.path
         if command.branch is None or execution.pivoted:
             what = f"All {failures + command.deaths} attempts failed, the last with {name}: {text}"
@@ -403,4 +404,4 @@ def make_undo(execution: Execution, command: Step, encoded: Raw) -> tuple[Raw | 
         return execution.encode(message, f"the undo of {command.path}"), None
     except Exception as error:
         answer = brief(execution.types.decode(encoded))
-        return None, f"There is no undo for the answer {answer}: {error}"
+        return None, text_of(f"There is no undo for the answer {answer}: {text_of(error)}")

@@ -34,6 +34,7 @@ class Committer:
     __slots__ = (
         "_deferred",
         "_inline",
+        "_landed",
         "_place",
         "_queued",
         "_release",
@@ -65,6 +66,8 @@ class Committer:
         """The batch that a thread commits just now."""
         self.writing: Pending | None = None
         """The commit in a thread, while one is under way."""
+        self._landed: list[Any] = []
+        """What may go out, since a thread has committed it, and has not yet."""
         self.closed = False
         self._queued = False
         self._deferred = False
@@ -129,11 +132,17 @@ class Committer:
 
     def finish(self) -> None:
         """Commit what is left, and let out nothing but answers."""
+        if self.closed:
+            return
+        self._let_out_answers(self._landed)
         while self.batch or self.outbox:
             batch, outbox = self._take()
             if batch:
                 self._shard.append(batch)
-            self._release([each for each in outbox if each[0] in ("reply", "fail")])
+            self._let_out_answers(outbox)
+
+    def _let_out_answers(self, outbox: list[Any]) -> None:
+        self._release([each for each in outbox if each[0] in ("reply", "fail")])
 
     def _take(self) -> tuple[Batch, list[Any]]:
         batch, outbox = self.batch, self.outbox
@@ -161,6 +170,11 @@ class Committer:
         try:
             if batch:
                 await trio.to_thread.run_sync(self._shard.append, batch)
+            self._landed = outbox
+        except BaseException:
+            # What comes after it must not be written over the hole.
+            self.closed = True
+            raise
         finally:
             self.flying = None
             writing, self.writing = self.writing, None
@@ -168,5 +182,10 @@ class Committer:
             writing.resolve()
         self._took(time.perf_counter() - began)
         if not self.closed:
-            self._place.request(lambda _: self._guarded(lambda: self._release(outbox)))
+            self._place.request(lambda _: self._guarded(self._land))
             self.wanted()
+
+    def _land(self) -> None:
+        """What a thread has committed goes out."""
+        outbox, self._landed = self._landed, []
+        self._release(outbox)

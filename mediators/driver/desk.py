@@ -15,7 +15,7 @@ from actors.dispatch import NONE
 from mediators import history as h
 from mediators import verbs as v
 from mediators.driver.attempts import make_undo
-from mediators.execution.commands import Step, id_of, timeout_of
+from mediators.execution.commands import ChildRun, Step, id_of, timeout_of
 from mediators.execution.execution import Execution
 from mediators.execution.guard import NoTask
 from mediators.execution.replay import describe, replay
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 
     from actors import Later
     from mediators.driver.driver import Driver
-    from mediators.execution.commands import ChildRun
 
     Waiter = Callable[[Status, Raw], object]
 
@@ -91,11 +90,13 @@ class Desk:
         try:
             own = id_of(workflow)
         except Exception as error:
-            raise VerbRefused(f"{type(workflow).__name__}.id raised {error!r}") from error
+            raise VerbRefused(f"{type(workflow).__name__}.id raised {shown(error)}") from error
         try:
             bound = timeout_of(workflow) if timeout is None else timeout
         except (TypeError, ValueError) as error:
-            raise VerbRefused(str(error)) from error
+            raise VerbRefused(text_of(error)) from error
+        except Exception as error:
+            raise VerbRefused(f"{type(workflow).__name__}.timeout raised {shown(error)}") from error
         id = own if own is not None else key or driver.draw_id()
         encoded = Raw(driver.types.encode(workflow, type(workflow).__name__))
 
@@ -185,7 +186,7 @@ class Desk:
                 driver.out("fail", later, refusal)
 
         driver.wait_for(present.id, ended)
-        if present.cancelled is None:
+        if present.cancelled is None and present.ending is None:
             driver.turn(present, h.Cancelled("it is replaced"))
 
     # -- ends
@@ -233,14 +234,36 @@ class Desk:
                 ended(Status.FAILED, Raw(driver.types.encode_refusal(self._conflict(command.id))))
                 return
         if child is not None:
-            driver.wait_for(command.id, ended)
+            if self._waits_for(child, parent.id):
+                error = WorkflowEnded(command.id, Status.FAILED, f"it waits for {parent.id!r}")
+                ended(Status.FAILED, Raw(driver.types.encode_refusal(error)))
+            else:
+                driver.wait_for(command.id, ended)
             return
         if row is not None and row.over:
-            self.past(row, ended)
+            own = row.parent == parent.number and not command.detached
+            last: Any = h.decode_turn(driver.records(row.number)[-1]).events[-1]
+            undos = last.undos if own else []
+            driver.turn(parent, h.ChildEnded(command.path, last.status, last.value, undos))
         elif row is None:
             reason = "there is no such workflow, and its class is not among those of the mediator"
             error = WorkflowEnded(command.id, Status.FAILED, reason)
             ended(Status.FAILED, Raw(driver.types.encode_refusal(error)))
+
+    def _waits_for(self, execution: Execution, id: str) -> bool:
+        """Whether a workflow is that of an id, or waits for it, directly or through others."""
+        asked, seen = [execution], {execution.id}
+        while asked:
+            each = asked.pop()
+            if each.id == id:
+                return True
+            for command in each.open.values():
+                if isinstance(command, ChildRun) and command.id not in seen:
+                    seen.add(command.id)
+                    child = self._driver.find_open(command.id)
+                    if child is not None:
+                        asked.append(child)
+        return False
 
     # -- what is asked of one workflow
 
@@ -318,13 +341,20 @@ class Desk:
                 answer = route.function(asked, message.message)
         except Refusal:
             raise
-        except Exception as error:
-            raise VerbRefused(f"The query raised {type(error).__name__}: {error}") from error
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:
+            raise VerbRefused(f"The query raised {type(error).__name__}: {text_of(error)}") from error
         for name, value in before.items():
             if getattr(asked, name, None) is not value:
                 raise VerbRefused(f"A query only reads; this one has changed {name!r}.")
-        # A copy: what the workflow has is not shared with anybody.
-        self._answer(later, deepcopy(answer))
+        try:
+            # A copy: what the workflow has is not shared with anybody.
+            answer = deepcopy(answer)
+        except Exception as error:
+            what = f"{type(error).__name__}: {text_of(error)}"
+            raise VerbRefused(f"The query's answer cannot be copied. {what}") from error
+        self._answer(later, answer)
 
     def cancel(self, message: v.Cancel, later: Later[Any]) -> None:
         """``Cancel``."""
@@ -347,7 +377,7 @@ class Desk:
         execution = self._open(message.id)
         if execution.paused is None:
             raise VerbRefused(f"Workflow {message.id!r} is not paused: it is {execution.status}.")
-        if execution.orphan:
+        if execution.orphan and execution.ending is None:
             raise VerbRefused(
                 f"The code of {message.id!r} does not follow its record; it is tried again when "
                 "the mediator is started with the code mended."
@@ -450,8 +480,18 @@ class Desk:
     def listing(self, message: v.ListWorkflows, later: Later[Any]) -> None:
         """``ListWorkflows``."""
         driver = self._driver
-        driver.committer.outbox.append(("", None, lambda: later.reply(self._rows(message))))
-        driver.committer.wanted()
+
+        def listed() -> None:
+            try:
+                rows = self._rows(message)
+            except JournalError:
+                raise
+            except Exception as error:
+                later.fail(error)
+            else:
+                later.reply(rows)
+
+        driver.call_out(listed)
 
     def _rows(self, message: v.ListWorkflows) -> list[v.WorkflowInfo]:
         # Whether a run waits or runs is not written down at every turn; who is at work knows.

@@ -71,6 +71,9 @@ class Driver:
         """Runs whose end is not on disk yet, by id."""
         self.unreadable: dict[str, Incident] = {}
         """Workflows whose records say nothing that could be taken up."""
+        self.following: deque[tuple[Execution, str, Any, list[Event]]] = deque()
+        """What is still to be done in the batch of a turn."""
+        self.follows = False
         self.outcomes: deque[Any] = deque()
         self.targets: dict[type, Place] = {}
         """Where messages of a class go, as far as some have gone."""
@@ -158,7 +161,7 @@ class Driver:
             self._slow(execution, seconds)
         for what, item in execution.actions:
             if what in AT_ONCE:
-                self._act(execution, what, item)
+                self.following.append((execution, what, item, execution.produced))
             else:
                 committer.outbox.append((what, execution, item))
         execution.spent()
@@ -166,6 +169,18 @@ class Driver:
             self._paused(execution, events)
         if execution.listed != RUNNING or execution.troubled:
             self._list(execution)
+        if self.following and not self.follows:
+            self._follow()
+
+    def _follow(self) -> None:
+        """Do what belongs into the same batch, one after another: a chain of runs, each of which
+        ends or begins the next, must not become as deep as it is long."""
+        self.follows = True
+        try:
+            while self.following:
+                self._act(*self.following.popleft())
+        finally:
+            self.follows = False
 
     def _list(self, execution: Execution) -> None:
         """Have the listing say where a run stands that does not just run."""
@@ -174,16 +189,16 @@ class Driver:
             execution.listed = status
             self.committer.batch.statuses.append((status, None, execution.number))
 
-    def _act(self, execution: Execution, what: str, item: Any) -> None:
+    def _act(self, execution: Execution, what: str, item: Any, produced: list[Event]) -> None:
         """Some of what follows belongs into the same batch."""
         if what == "child":
             self._start_child(execution, item)
         elif what == "cancel_child":
             self.cancel_child(item)
         elif what == "ended":
-            self._ended(execution, item)
+            self._ended(execution, item, produced[-1])
         else:
-            self._continued(execution, item)
+            self._continued(execution, item, produced[-1])
 
     def _paused(self, execution: Execution, events: Sequence[Any]) -> None:
         paused = next(each for each in events if type(each) is h.Paused)
@@ -329,7 +344,9 @@ class Driver:
     def cancel_child(self, command: ChildRun) -> None:
         """A parent is being cancelled: its children first."""
         child = self.find_open(command.id)
-        if child is not None and child.cancelled is None and not child.past_pivot:
+        if child is None or child.ending is not None:
+            return
+        if child.cancelled is None and not child.past_pivot:
             self.turn(child, h.Cancelled("its parent was cancelled"))
 
     def take_over(self, id: str, row: RunRow, turns: Sequence[h.Turn]) -> None:
@@ -361,7 +378,7 @@ class Driver:
 
     # -- endings
 
-    def _ended(self, execution: Execution, value: Raw) -> None:
+    def _ended(self, execution: Execution, value: Raw, ended: Event) -> None:
         """A run is over: in the same batch its parent hears of it."""
         status = execution.over
         assert status is not None
@@ -372,7 +389,6 @@ class Driver:
         if RunEnded in self.telemetry.active:
             self.telemetry.emit(RunEnded(self.place.ref, execution.id, execution.run, status))
         if execution.parent is not None:
-            ended = execution.produced[-1]
             assert isinstance(ended, h.Ended)
             self._child_ended(execution.parent, status, value, ended.undos)
         for waiter, _ in self.waiters.pop(execution.id, ()):
@@ -384,9 +400,8 @@ class Driver:
         if execution is not None:
             self.turn(execution, h.ChildEnded(path, str(status), value, undos))
 
-    def _continued(self, execution: Execution, carried: h.Carried) -> None:
+    def _continued(self, execution: Execution, carried: h.Carried, continued: Event) -> None:
         """The next run begins in the batch in which this one ends."""
-        continued = execution.produced[-1]
         assert isinstance(continued, h.Continued)
         batch = self.committer.batch
         batch.statuses.append(("continued", self.now(), execution.number))
@@ -411,6 +426,7 @@ class Driver:
         del self.runs[execution.number]
         if self.by_id.get(execution.id) is execution:
             del self.by_id[execution.id]
+        execution.workflow = None
         for command in execution.salvage.values():
             if command.call is not None:
                 command.call.drop()

@@ -14,6 +14,7 @@ from mediators.execution.execution import Execution
 from mediators.execution.replay import replay
 from mediators.outcomes import Incident
 from mediators.telemetry import Recovered
+from mediators.texts import text_of, writable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -117,7 +118,7 @@ class Recovery:
         except Exception as error:
             logger.exception("Workflow %r cannot be read and is left alone", row.id)
             self.broken += 1
-            driver.unreadable[row.id] = Incident("", f"{type(error).__name__}: {error}")
+            driver.unreadable[row.id] = Incident("", f"{type(error).__name__}: {text_of(error)}")
             return None
         execution.spent()
         if execution.over is not None:
@@ -138,7 +139,12 @@ class Recovery:
         logger.error("Workflow %r: %s", execution.id, incident)
         if execution.ending is not None or execution.paused is not None:
             return
-        trouble = h.Trouble(incident.path, incident.what, incident.recorded, incident.came)
+        trouble = h.Trouble(
+            incident.path,
+            writable(incident.what),
+            writable(incident.recorded),
+            writable(incident.came),
+        )
         self._driver.turn(execution, h.Paused("mismatch", trouble))
 
     def _try_again(self, execution: Execution, records: Sequence[bytes]) -> None:

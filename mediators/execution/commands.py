@@ -18,6 +18,7 @@ from actors.validation import check_seconds
 from mediators.history import NIL, Awaited, Continued, Forked, Intended, Slept, Spawned
 from mediators.outcomes import Bug, Incident
 from mediators.payloads.types import journal_name
+from mediators.texts import check_text, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Generator, Sequence
@@ -30,14 +31,15 @@ Undo: TypeAlias = "Callable[[Any], Call[Any]] | Call[Any] | None"
 
 
 def id_of(workflow: Any) -> str | None:
-    """The id a workflow gives itself, if it does. What its property raises leaves as it is."""
+    """The id a workflow gives itself, if it does. What its property raises leaves as it is. Raises
+    ValueError for an id that cannot be written down."""
     try:
         own = workflow.id
     except AttributeError:
         if hasattr(type(workflow), "id"):
             raise
         return None
-    return None if own is None else str(own)
+    return None if own is None else check_text(f"{type(workflow).__name__}.id", str(own))
 
 
 def timeout_of(workflow: Any) -> float | None:
@@ -204,7 +206,7 @@ class Effect(Step):
 
     @property
     def label(self) -> str:
-        return str(getattr(self.function, "__name__", type(self.function).__name__))
+        return text_of(getattr(self.function, "__name__", type(self.function).__name__))
 
     def encode(self, execution: Execution) -> Raw:
         function = self.function

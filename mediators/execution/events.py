@@ -9,6 +9,7 @@ from mediators.execution.commands import ChildRun, Command, Receive, Step
 from mediators.execution.rollback import UNDO, Undo
 from mediators.execution.signals import Inbox, Signal
 from mediators.outcomes import Incident, Status, StepFailed, WorkflowEnded
+from mediators.texts import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,6 +48,8 @@ def deliver(execution: Execution, event: h.Event) -> None:
             execution.queue.append(event)
             return
         if kind is h.Cancelled:
+            if execution.ending is not None:
+                return  # it is being undone already, and goes on with that once it is resumed
             execution.cancel_paused(event.reason)  # type: ignore[attr-defined]
             return
     HANDLERS[kind](execution, event)
@@ -93,7 +96,7 @@ def refused(execution: Execution, event: Any) -> None:
     execution.lift(path)
     if path.startswith(UNDO):
         error = execution.types.decode_refusal(event.refusal)
-        stuck_at(execution, path, Incident(path, f"The undo was refused: {error!r}"))
+        stuck_at(execution, path, Incident(path, f"The undo was refused: {shown(error)}"))
         return
     del execution.open[path]
     if command.branch is None:
@@ -225,7 +228,7 @@ def child_ended(execution: Execution, event: Any) -> None:
     else:
         value = h.given(event.value)
         cause = None if value is None else execution.types.decode_refusal(value)
-        text = cause.reason if isinstance(cause, WorkflowEnded) else repr(cause) if cause else ""
+        text = cause.reason if isinstance(cause, WorkflowEnded) else shown(cause) if cause else ""
         error = WorkflowEnded(command.id, Status(event.status), text)
         error.__cause__ = cause
         execution.resume(command, None, error)

@@ -27,6 +27,7 @@ from mediators.execution.signals import Inbox, Signal
 from mediators.history import (
     Cancelled,
     Carried,
+    Compensating,
     Delivered,
     Ended,
     Event,
@@ -47,6 +48,7 @@ from mediators.outcomes import (
     WorkflowEnded,
 )
 from mediators.payloads.types import NOTHING, NotEncodable
+from mediators.texts import check_text, shown, text_of, writable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -146,7 +148,7 @@ class Execution:
         """Events kept while paused."""
         self.cancelled: str | None = None
         self.pivoted = False
-        self.ending: tuple[Status, BaseException] | None = None
+        self.ending: tuple[Status, Raw] | None = None
         """How it is going to end, while what it has done is being undone."""
         self.refusal: tuple[BaseException, Raw] | None = None
         """The last one that a step was answered with, and how it stands in the journal."""
@@ -192,7 +194,11 @@ class Execution:
 
     def key(self, path: str) -> str:
         """The idempotency key of a step, the same on every attempt and under every owner."""
-        return f"{self.id}/{self.run}/{path}"
+        id = self.id
+        if "/" in id or "%" in id:
+            # No other workflow's key may come out as the same.
+            id = id.replace("%", "%25").replace("/", "%2F")
+        return f"{id}/{self.run}/{path}"
 
     def encode(self, value: Any, what: str) -> Raw:
         """A payload for the journal. Raises NotEncodable."""
@@ -203,7 +209,9 @@ class Execution:
         try:
             with NoTask():
                 return call()
-        except Exception as error:
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:
             raise Bug(mistake(error)) from error
 
     # -- what the code reads from the record
@@ -218,6 +226,7 @@ class Execution:
         """See :meth:`mediators.Workflow.patched`."""
         known = self.patches.get(name)
         if known is None:
+            check_text("The name of a change", name)
             mark = Patched(name)
             known = self.expected is None or mark in self.expected
             self.patches = {**self.patches, name: known}
@@ -286,14 +295,19 @@ class Execution:
             self.produced = []
             self.actions = []
             if not isinstance(error, Bug):
-                error = Bug(Incident("", f"{type(error).__name__}: {error}"))
+                error = Bug(Incident("", f"{type(error).__name__}: {text_of(error)}"))
             return self.stop_at(event, error)
         return [event, *self.produced]
 
     def stop_at(self, event: Event, bug: Bug) -> list[Event]:
         """The code cannot take this event: keep it."""
         incident = bug.incident
-        trouble = Trouble(incident.path, incident.what, incident.recorded, incident.came)
+        trouble = Trouble(
+            incident.path,
+            writable(incident.what),
+            writable(incident.recorded),
+            writable(incident.came),
+        )
         paused = Paused("pivot" if self.pivoted and is_ending(bug) else "mistake", trouble)
         self.salvage = {path: each for path, each in self.open.items() if isinstance(each, Step)}
         self.drop()
@@ -442,7 +456,7 @@ class Execution:
                 raise Bug(Incident("", f"{self.unawaited} command(s) were made and never awaited."))
             self.close(Status.DONE, self.encode_result(value))
         elif self.pivoted:
-            text = f"What would fail the workflow came after its pivot: {error!r}"
+            text = f"What would fail the workflow came after its pivot: {shown(error)}"
             raise Bug(Incident("", text)) from error
         else:
             self.finish(Status.FAILED, error)
@@ -452,7 +466,7 @@ class Execution:
         try:
             return self.encode(value, f"the result of {type(self.workflow).__name__}.run()")
         except NotEncodable as error:
-            raise Bug(Incident("", str(error))) from error
+            raise Bug(Incident("", text_of(error))) from error
 
     # -- branches
 
@@ -511,14 +525,23 @@ class Execution:
     def finish(self, status: Status, error: BaseException) -> None:
         """The workflow has failed or was cancelled: take back what it has done."""
         self.main = None
-        self.ending = (status, error)
+        refusal = self.refusal
+        # Most often it is the very refusal that a step was answered with.
+        recorded = refusal[1] if refusal is not None and refusal[0] is error else None
+        failure = recorded or Raw(self.types.encode_refusal(error))
+        self.ending = (status, failure)
+        self.produce(Compensating(str(status), failure))
         rollback = next((each for each in self.rollbacks if each.prefixes == ("",)), None)
         if rollback is None:
             rollback = Rollback(("",), self.rolled_back)
             self.rollbacks = [*self.rollbacks, rollback]
         for path, command in list(self.open.items()):
             # Of an orphan; else nothing is left that is not settling already.
-            if not any(each.knows(path) for each in self.rollbacks):
+            if any(each.knows(path) for each in self.rollbacks):
+                continue
+            if isinstance(command, Step) and command.kind == "undo":
+                (rollback.stuck if path in self.incidents else rollback.waiting).add(path)
+            else:
                 settle(self, command, rollback)
         collect_unsettled(self, rollback)
         rollback.advance(self)
@@ -526,11 +549,7 @@ class Execution:
     def rolled_back(self) -> None:
         """Everything is undone."""
         assert self.ending is not None
-        status, error = self.ending
-        refusal = self.refusal
-        # Most often it is the very refusal that a step was answered with.
-        recorded = refusal[1] if refusal is not None and refusal[0] is error else None
-        self.close(status, recorded or Raw(self.types.encode_refusal(error)))
+        self.close(*self.ending)
 
     def close(self, status: Status, value: Raw) -> None:
         """That was it."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from mediators.outcomes import Incident
+from mediators.texts import shown, text_of, writable
 
 if TYPE_CHECKING:
     from types import CodeType
@@ -33,10 +34,11 @@ def mistake(error: BaseException) -> Incident:
     while trace is not None:
         frames.append((trace.tb_frame.f_code, trace.tb_lineno))
         trace = trace.tb_next
-    text = f"{type(error).__name__}: {error}{place_of(frames)}"
-    if isinstance(error, RuntimeError) and any(each in str(error) for each in NO_TASK):
+    said = text_of(error)
+    text = f"{type(error).__name__}: {said}{place_of(frames)}"
+    if isinstance(error, RuntimeError) and any(each in said for each in NO_TASK):
         text += HINT
-    return Incident("", text)
+    return Incident("", writable(text))
 
 
 def foreign(coroutine: Any, yielded: object) -> Incident:
@@ -46,8 +48,8 @@ def foreign(coroutine: Any, yielded: object) -> Incident:
     while getattr(inner, "cr_frame", None) is not None:
         frames.append((inner.cr_code, inner.cr_frame.f_lineno))
         inner = inner.cr_await
-    where = place_of(frames)
-    return Incident("", f"run() awaits what is no command of a workflow: {yielded!r}{where}.{HINT}")
+    what = f"run() awaits what is no command of a workflow: {shown(yielded)}{place_of(frames)}"
+    return Incident("", writable(f"{what}.{HINT}"))
 
 
 def place_of(frames: list[tuple[CodeType, int | None]]) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from mediators import history as h
 from mediators.execution.commands import ChildRun, Receive, Sleep, Step
 from mediators.execution.rollback import UNDO, Rollback
-from mediators.outcomes import Bug, Incident, Status, WorkflowEnded
+from mediators.outcomes import Bug, Incident, Status
 from mediators.payloads.types import Undecodable, UnknownType
 
 if TYPE_CHECKING:
@@ -82,6 +82,10 @@ def compare(execution: Execution, expected: Sequence[Any]) -> None:
             command = execution.open.get(recorded.path)
             if isinstance(command, Sleep | Receive):
                 command.until = recorded.until
+        elif type(recorded) is h.Spawned:
+            child = execution.open.get(recorded.path)
+            if isinstance(child, ChildRun):
+                child.id = recorded.id
 
 
 def same(execution: Execution, recorded: Any, came: Any) -> bool:
@@ -97,9 +101,11 @@ def same(execution: Execution, recorded: Any, came: Any) -> bool:
             and execution.types.same_bytes(recorded.message, came.message)
         )
     if kind is h.Spawned:
+        # Without an id of its own a child is named after its parent, which a fork is not.
+        named_after_parent = came.id == execution.key(came.path)
         return (
             recorded.path == came.path
-            and recorded.id == came.id
+            and (recorded.id == came.id or named_after_parent)
             and execution.types.same_bytes(recorded.workflow, came.workflow)
         )
     if kind is h.Awaited:
@@ -112,7 +118,7 @@ def same(execution: Execution, recorded: Any, came: Any) -> bool:
         )
     if kind is h.Slept:
         return bool(recorded.path == came.path)
-    if kind is h.Ended:
+    if kind is h.Ended or kind is h.Compensating:
         return bool(recorded.status == came.status)
     if kind is h.Patched:
         return bool(recorded.name == came.name)
@@ -193,8 +199,8 @@ def adopt(execution: Execution, event: h.Event) -> None:
         if event.kind == "undo":
             inner = event.path.removeprefix(UNDO)
             execution.undos = [each for each in execution.undos if each.path != inner]
-            if execution.ending is None:
-                execution.ending = (Status.FAILED, WorkflowEnded(execution.id, Status.FAILED))
+    elif isinstance(event, h.Compensating):
+        execution.ending = (Status(event.status), event.failure)
     elif isinstance(event, h.Spawned):
         child = ChildRun(None, event.detached)
         child.path, child.id, child.encoded = event.path, event.id, event.workflow
@@ -216,11 +222,8 @@ def out_of_reach(answer: Any) -> Any:
 
 def restore_rollback(execution: Execution) -> None:
     """Where the record ends in the middle of a compensation, it goes on."""
-    if execution.over is not None or (execution.ending is None and execution.cancelled is None):
+    if execution.over is not None or execution.ending is None:
         return
-    if execution.cancelled is not None:
-        error = WorkflowEnded(execution.id, Status.CANCELLED, execution.cancelled)
-        execution.ending = (Status.CANCELLED, error)
     rollback = Rollback(("",), execution.rolled_back)
     execution.rollbacks = [rollback]
     for path in execution.open:

@@ -215,6 +215,8 @@ def _culprit(cls: Any, error: Exception) -> str:
     kind: type = typing.get_origin(cls) or cls
     if isinstance(error, NameError):
         text = f"{describe(kind)} has an annotation which cannot be resolved: {error}"
+    elif isinstance(error, KeyError) and set(error.args) & set(field_names(kind)):
+        return f"{describe(kind)}.{error.args[0]} has no annotation. Got: no annotation"
     else:
         text = f"{describe(kind)} cannot be written down: {error}"
     for base in reversed(kind.__mro__):
@@ -242,7 +244,6 @@ def _culprit(cls: Any, error: Exception) -> str:
 
 def check(kind: type, node: Any) -> None:
     """Raise TypeError for a class whose instances would not come back."""
-    names = field_names(kind)
     if attrs.has(kind):
         for each in attrs.fields(kind):
             if each.init and each.name.startswith("_"):
@@ -264,11 +265,6 @@ def check(kind: type, node: Any) -> None:
             f"{describe(kind)} is a NamedTuple, whose fields have no names in the journal; what "
             f"has versions is an attrs class. Got: version {journal_version(kind)}"
         )
-    if node is not None and not isinstance(node, shapes.EnumType):
-        known = {each.name for each in node.fields}
-        for each in names:
-            if each not in known:
-                raise TypeError(f"{describe(kind)}.{each} has no annotation. Got: no annotation")
 
 
 def classes_in(node: shapes.Type) -> list[Any]:

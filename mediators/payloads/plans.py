@@ -265,7 +265,7 @@ class Compiler:
 
         def convert(value: Any) -> Any:
             if type(value) is not dict or not required <= set(value) <= set(keys):
-                raise _misfit(where, value, node.cls)
+                raise _misfit(where, value, describe(node.cls))
             return {key: keys[key](each) for key, each in value.items()}
 
         return convert

@@ -125,7 +125,7 @@ def view(execution: Execution) -> tuple[object, ...]:
         [] if inbox is None else list(inbox.seen),
         execution.cancelled,
         execution.pivoted,
-        None if ending is None else (ending[0], type(ending[1]), ending[1].args),
+        None if ending is None else (ending[0], bytes(ending[1])),
         None if paused is None else (paused.reason, paused.incident),
         [type(each).__name__ for each in execution.queue or ()],
         execution.children,

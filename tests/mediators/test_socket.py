@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pickle
 import socket
@@ -9,7 +10,9 @@ import stat
 import struct
 import sys
 import tempfile
+import threading
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -17,12 +20,12 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from actors import open_system
+from actors import ActorError, Refusal, open_system
 from mediators import Handle, MemoryJournal, Start, Status
 from mediators.driver import requests
 from mediators.driver import socket as owner_socket
 from mediators.driver.remote import OwnerGone, OwnerSilent, RemoteRefused, send
-from mediators.journal import owner_of
+from mediators.journal import JournalUnreachable, SqliteJournal, owner_of
 from tests.mediators.orders import PlaceOrder, Shop, shop
 
 if TYPE_CHECKING:
@@ -375,3 +378,210 @@ async def test_the_other_end_raises_what_the_owner_refuses(
         assert caught.value.type == "VerbRefused"
         assert await to_thread(send, path, requests.PauseRequest(id="order-1")) is None
         assert await to_thread(send, path, requests.ResumeRequest(id="order-1")) == "waiting"
+
+
+# -- what goes wrong at either end
+
+
+class Answers:
+    """An owner that answers the first connection with these bytes, and closes it."""
+
+    def __init__(self, data: bytes) -> None:
+        self.path = os.path.join(tempfile.mkdtemp(prefix="understudy-"), "owner")
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind(self.path)
+        self.listener.listen()
+        self.data = data
+        self.thread = threading.Thread(target=self._answer)
+        self.thread.start()
+
+    def _answer(self) -> None:
+        connection, _ = self.listener.accept()
+        with connection:
+            connection.recv(1 << 16)
+            connection.sendall(self.data)
+
+    def close(self) -> None:
+        self.thread.join()
+        self.listener.close()
+        os.unlink(self.path)
+        os.rmdir(os.path.dirname(self.path))
+
+
+@pytest.mark.parametrize(
+    ("data", "text"),
+    [
+        (b"", "The owner has closed the connection without an answer."),
+        (b'{"ok": nu', "The owner has closed the connection without an answer."),
+        (b"hello\n", "What the owner has sent is no answer: "),
+        (b'{"error": 3}\n', "What the owner has sent is no answer: "),
+    ],
+    ids=["nothing", "half", "no JSON", "no error"],
+)
+def test_the_other_end_takes_what_is_no_answer_for_silence(data: bytes, text: str) -> None:
+    owner = Answers(data)
+    try:
+        with pytest.raises(OwnerSilent, match=text):
+            send(owner.path, requests.PauseRequest(id="order-1"), timeout=5.0)
+    finally:
+        owner.close()
+
+
+def test_the_other_end_says_what_the_owner_has_refused() -> None:
+    owner = Answers(b'{"error": {"type": "Busy", "text": "64 connections are open already."}}\n')
+    try:
+        with pytest.raises(RemoteRefused) as caught:
+            send(owner.path, requests.PauseRequest(id="order-1"), timeout=5.0)
+    finally:
+        owner.close()
+    assert (caught.value.type, str(caught.value)) == ("Busy", "64 connections are open already.")
+
+
+async def test_j3_an_owner_whose_lock_file_cannot_be_written_goes_on_without_a_socket(
+    virtual_clock: VirtualClock,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    made: list[str] = []
+
+    def announce(self: SqliteJournal, path: str | None) -> None:
+        if path is not None:
+            made.append(path)
+            raise JournalUnreachable("orders.db.lock cannot be written: Input/output error.")
+
+    monkeypatch.setattr(SqliteJournal, "announce", announce)
+    async with open_system(seed=0, clock=virtual_clock.now) as system:
+        ref = await system.start(shop(tmp_path / "orders.db"), name="shop")
+        await ref.call(Start(PlaceOrder("1")))
+        await wait_all_tasks_blocked()
+        assert await Handle(ref, "order-1").status() is Status.WAITING
+    assert "nothing can be asked of it from outside: orders.db.lock cannot be" in caplog.text
+    assert len(made) == 1 and not there(os.path.dirname(made[0]))
+
+
+def test_j3_a_socket_that_cannot_listen_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "understudy-x"
+    folder.mkdir()
+    (folder / "owner").write_text("in the way")
+    monkeypatch.setattr(owner_socket, "make_directory", lambda: str(folder))
+    with pytest.raises(OSError, match="in use"):
+        owner_socket.open_listener()
+    assert not folder.exists()
+
+
+def test_j3_where_no_directory_can_be_made_the_system_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(owner_socket, "_parents", lambda: [str(tmp_path / "none")])
+    with pytest.raises(FileNotFoundError):
+        owner_socket.make_directory()
+
+
+def test_j3_a_system_without_peer_credentials_leaves_it_to_the_directory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Darwin:
+        def getsockopt(self, level: int, option: int, size: int) -> bytes:
+            assert (level, option, size) == (0, 1, 76)
+            return struct.pack("II", 0, 501) + bytes(68)
+
+    monkeypatch.delattr(socket, "SO_PEERCRED", raising=False)
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert owner_socket.peer_uid(Darwin()) == 501
+    monkeypatch.setattr(sys, "platform", "other")
+    assert owner_socket.peer_uid(None) is None
+    assert owner_socket.is_welcome(None)
+
+
+class Listener:
+    """Fails as told at each accept; then it waits for ever."""
+
+    def __init__(self, *numbers: int) -> None:
+        self.numbers = list(numbers)
+
+    async def accept(self) -> Any:
+        if self.numbers:
+            number = self.numbers.pop(0)
+            raise OSError(number, os.strerror(number))
+        await trio.sleep_forever()
+
+
+async def test_j3_an_owner_without_free_descriptors_waits_for_one(
+    virtual_clock: VirtualClock,
+) -> None:
+    listener: Any = Listener(errno.EMFILE, errno.ECONNABORTED, errno.ENFILE)
+    driver: Any = None
+    before = trio.current_time()
+    with trio.move_on_after(10.0):
+        await owner_socket._accept(driver, listener)
+    assert listener.numbers == []
+    assert trio.current_time() - before == 10.0
+
+
+async def test_j3_a_socket_that_fails_is_closed_and_told_and_its_owner_goes_on(
+    virtual_clock: VirtualClock, tmp_path: Path, caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    async def accept(driver: Any, listener: Any) -> None:
+        await trio.lowlevel.checkpoint()
+        raise OSError(errno.EBADF, "Bad file descriptor")
+
+    monkeypatch.setattr(owner_socket, "_accept", accept)
+    async with open_system(seed=0, clock=virtual_clock.now) as system:
+        ref = await system.start(shop(tmp_path / "orders.db"), name="shop")
+        await ref.call(Start(PlaceOrder("1")))
+        await wait_all_tasks_blocked()
+        owner = owner_of(tmp_path / "orders.db")
+        assert owner is not None and owner.socket is None
+        assert await Handle(ref, "order-1").status() is Status.WAITING
+    assert "the owner's socket has failed and is closed" in caplog.text
+
+
+class Failing:
+    """A mediator that raises what it was told to."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    async def call(self, message: Any, timeout: float | None) -> Any:
+        await trio.lowlevel.checkpoint()
+        raise self.error
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (Refusal("not now"), "not now"),
+        (ActorError("it died"), "The mediator did not answer: it died"),
+        (KeyError("odd"), "'odd'"),
+    ],
+    ids=["refusal", "death", "mistake"],
+)
+async def test_j3_however_a_request_ends_it_is_answered(error: Exception, text: str) -> None:
+    driver: Any = SimpleNamespace(place=SimpleNamespace(ref=Failing(error)), types=None)
+    found = await owner_socket.answer(driver, requests.PauseRequest(id="order-1"))
+    assert found == {"error": {"type": type(error).__name__, "text": text}}
+
+
+async def test_j3_a_connection_that_breaks_is_of_no_concern_to_the_others(
+    virtual_clock: VirtualClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    caplog.set_level("INFO", "mediators")
+    connected = owner_socket._connected
+    broken: list[int] = []
+
+    async def breaks_once(driver: Any, connection: Any, *, busy: bool) -> None:
+        if not broken:
+            broken.append(1)
+            raise ConnectionResetError("gone")
+        await connected(driver, connection, busy=busy)
+
+    monkeypatch.setattr(owner_socket, "_connected", breaks_once)
+    async with running(tmp_path / "orders.db", virtual_clock) as (_, path):
+        assert await exchange(path, b"") == b""
+        assert await ask(path, verb="pause", id="order-1") == {"ok": None}
+    assert "A connection to the owner's socket has ended: ConnectionResetError" in caplog.text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,8 @@ import trio
 from actors import Actor, Call, Ref, Refusal, System, handles
 from mediators import Mediator, MemoryJournal, Retry, Start, StepFailed, Workflow
 from mediators.driver.driver import Driver
+from mediators.journal import Batch, RunRow, SqliteJournal
+from mediators.journal.sqlite import SqliteShard
 from mediators.testing import (
     RunWorkflows,
     Scenario,
@@ -21,9 +24,12 @@ from mediators.testing import (
     crash_at_every_commit,
     hang,
     kill_at_commit,
+    killing,
+    replay_journal,
     run_workflows,
     slow,
 )
+from mediators.testing.crashing import live, settled
 from supervisors import Child
 
 if TYPE_CHECKING:
@@ -379,3 +385,148 @@ def test_a_script_is_killed_at_each_of_its_commits(tmp_path: Path) -> None:
     assert before.killed
     with pytest.raises(AssertionError, match="ended with"):
         kill_at_commit(script, 1, tmp_path)
+
+
+# -- what the tools say when they are used wrongly, or when what they look at is wrong
+
+
+def test_a_scenario_says_what_is_missing() -> None:
+    class Nothing(Scenario):
+        pass
+
+    class NoPlay(AnOrder):
+        play = Scenario.play
+
+    with pytest.raises(BaseException, match=r"Nothing has no mediator\(\)|unhandled") as caught:
+        crash_at_every_commit(Nothing)
+    assert "Nothing has no mediator()." in told_of(caught.value)
+    with pytest.raises(BaseException, match=r"NoPlay has no play\(\)|unhandled") as caught:
+        crash_at_every_commit(NoPlay)
+    assert "NoPlay has no play()." in told_of(caught.value)
+
+
+def told_of(error: BaseException) -> str:
+    """What an exception says, with all that are in it."""
+    inner = error.exceptions if isinstance(error, BaseExceptionGroup) else ()
+    return " ".join([str(error), *map(told_of, inner)])
+
+
+class AReminder(AnOrder):
+    """Its second life is not played on: it waits until nothing goes on by itself."""
+
+    def __init__(self) -> None:
+        self.books = {"charged": {}, "refunded": {}, "told": []}
+
+    def mediator(self, journal: MemoryJournal) -> Any:
+        self.journal = journal
+        return Child(type("Reminders", (Mediator,), {"workflows": [Remind], "journal": journal}))
+
+    async def play(self, mediator: Ref[Any]) -> None:
+        await mediator.call(Start(Remind()))
+        await settled(mediator, 40 * DAYS)
+
+    async def recovered(self, mediator: Ref[Any]) -> None:
+        await settled(mediator, 40 * DAYS)
+
+    def check(self) -> None:
+        row = self.journal.read().find("remind")
+        assert row is None or row.status == "done"
+
+
+def test_a_recovered_life_lasts_until_nothing_goes_on_by_itself() -> None:
+    assert crash_at_every_commit(AReminder) == 6
+
+
+def test_what_does_not_come_to_an_end_is_named() -> None:
+    class Impatient(AReminder):
+        async def play(self, mediator: Ref[Any]) -> None:
+            await mediator.call(Start(Remind()))
+            await settled(mediator, DAYS)
+
+    with pytest.raises(BaseException, match=r"do not come to an end|unhandled") as caught:
+        crash_at_every_commit(Impatient)
+    assert "These workflows do not come to an end: [('remind', 'waiting')]" in told_of(caught.value)
+
+
+def test_what_a_life_raises_says_after_which_death() -> None:
+    def check(one: AnOrder) -> None:
+        if not one.books["told"]:
+            raise KeyError("odd")
+
+    with pytest.raises(KeyError) as caught:
+        crash_at_every_commit(AnOrder, check)
+    assert caught.value.__notes__ == ["after dying right before commit 1"]
+
+
+def test_a_journal_is_replayed_by_what_its_mediator_says_of_itself() -> None:
+    scenario = AnOrder()
+    journal, _ = live(scenario)
+    assert replay_journal(journal.read(), Shopping) == []
+    assert replay_journal(journal.read(), Shopping, "order-1") == []
+    assert replay_journal(journal.read(), Shopping, "order-2") == []
+    (found,) = replay_journal(journal.read(), Nobody)
+    assert (found.id, found.run) == ("order-1", 1)
+    assert str(found).startswith("order-1 (run 1): ")
+    assert "PlaceOrder" in str(found)
+
+
+class Shopping(Mediator):
+    components = [Child(Till, {})]
+    workflows = [PlaceOrder]
+
+
+class Nobody(Mediator):
+    workflows = [Remind]
+
+
+def test_a_script_that_ends_badly_is_told_with_what_it_said(tmp_path: Path) -> None:
+    script = tmp_path / "bad.py"
+    script.write_text("raise SystemExit('no such thing')")
+    with pytest.raises(AssertionError, match=r"it ended with 1\.\nno such thing"):
+        kill_at_commit(script, 1)
+
+
+def test_commits_are_counted_and_the_process_ends_at_the_one_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """In this process, with another end than SIGKILL."""
+    for told, written in (("before:2", 1), ("after:2", 2)):
+        with monkeypatch.context() as patch:
+            patch.setattr(SqliteShard, "append", SqliteShard.append)
+            patch.setattr(killing, "die", died)
+            killing.watch(told)
+            journal = SqliteJournal(tmp_path / f"{told.partition(':')[0]}.db")
+            try:
+                shard = journal.acquire()
+                shard.append(Batch())  # no commit, so it is not counted
+                shard.append(started(1))
+                with pytest.raises(Died):
+                    shard.append(started(2))
+                assert len(shard.runs()) == written
+            finally:
+                journal.close()
+
+
+class Died(BaseException):
+    """Stands for the end of the process."""
+
+
+def died() -> None:
+    raise Died
+
+
+def started(number: int) -> Batch:
+    run = RunRow(number, f"order-{number}", 1, "PlaceOrder", "running", 1.0)
+    return Batch([run], [(number, 0, b"data")])
+
+
+def test_a_script_is_run_as_itself(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script = tmp_path / "says.py"
+    script.write_text("import sys; print(__name__, sys.argv[1:])")
+    monkeypatch.setattr(sys, "argv", ["-c", str(script), "x"])
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.delenv(killing.KILL_AT_COMMIT, raising=False)
+    killing.main()
+    assert capsys.readouterr().out == "__main__ ['x']\n"

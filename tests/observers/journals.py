@@ -34,9 +34,10 @@ PAID = h.Completed("Charge.1", payload("paid"), payload(Refund("paid")))
 
 
 class Bad(Mediator):
-    """What it names as a type is none."""
+    """Nobody but its maker knows what it is made of."""
 
-    types = [open]
+    def __init__(self, where: str) -> None:
+        self.components = [where]  # type: ignore[list-item]
 
 
 def begun(id: str, *turns: Sequence[h.Event]) -> list[h.Turn]:

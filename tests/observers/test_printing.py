@@ -207,7 +207,10 @@ def test_on_a_terminal_show_has_the_fields_and_the_history(
         (["signal", "FILE", "order-1", "--type", "X", "--json", "[1]"], "is an object with the"),
         (["signal", "FILE", "order-1", "--type", "X", "--json", "{"], "--json is JSON: "),
         (["replay", "FILE", "--app", "shop"], "--app is a module and a class, shop:Orders. Got: "),
-        (["replay", "FILE", "--app", "no_such_thing:Shop"], "cannot be loaded: ModuleNotFoundError"),
+        (
+            ["replay", "FILE", "--app", "no_such_thing:Shop"],
+            "cannot be loaded: ModuleNotFoundError",
+        ),
         (["replay", "FILE", "--app", "json:JSONDecoder"], "--app names the class of a mediator."),
         (["replay", "FILE", "--app", "tests.observers.journals:Bad"], "cannot be a mediator: "),
     ],

@@ -8,7 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from mediators.journal import Batch, CommitUnknown, Fenced, JournalFull, RunRow, SqliteJournal
+from mediators.journal import (
+    Batch,
+    CommitUnknown,
+    Fenced,
+    JournalDamaged,
+    JournalError,
+    JournalFormat,
+    JournalFull,
+    JournalLocked,
+    JournalUnreachable,
+    RunRow,
+    SqliteJournal,
+    schema,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -150,3 +163,62 @@ journal.close()
     assert writer.wait() == 0
     with SqliteJournal.read(path) as look:
         assert [row.number for row in look.runs()] == [1, 3]
+
+
+@pytest.mark.parametrize(
+    ("code", "kind", "text"),
+    [
+        (sqlite3.SQLITE_FULL, JournalFull, "there is no room left on its disk"),
+        (sqlite3.SQLITE_BUSY, JournalLocked, "another connection to SQLite keeps it locked"),
+        (sqlite3.SQLITE_LOCKED, JournalLocked, "another connection to SQLite keeps it locked"),
+        (sqlite3.SQLITE_NOTADB, JournalFormat, "it is not an SQLite database"),
+        (sqlite3.SQLITE_CORRUPT, JournalDamaged, "Restore it from a backup"),
+        (sqlite3.SQLITE_READONLY, JournalUnreachable, "this user may not write to the file"),
+        (sqlite3.SQLITE_CANTOPEN, JournalUnreachable, "check the path and the permissions"),
+        (sqlite3.SQLITE_IOERR_FSYNC, JournalUnreachable, "the operating system failed at it"),
+        (sqlite3.SQLITE_NOMEM, JournalError, "OperationalError: disk I/O error."),
+    ],
+    ids=["full", "busy", "locked", "none", "corrupt", "readonly", "open", "io", "other"],
+)
+def test_j2_every_error_of_sqlite_is_told_by_what_to_do_about_it(
+    code: int, kind: type[JournalError], text: str
+) -> None:
+    found = schema.explain(sqlite_error(code), "orders.db", "written")
+    assert type(found) is kind
+    assert str(found).startswith("orders.db cannot be written")
+    assert text in str(found)
+
+
+def test_j2_a_transaction_that_cannot_begin_or_go_on_leaves_nothing(path: Path) -> None:
+    def fails(connection: sqlite3.Connection) -> None:
+        connection.execute("INSERT INTO nowhere VALUES (1)")
+
+    with closing(SqliteJournal(path)) as journal:
+        shard = journal.acquire()
+        writer = journal._writer
+        assert writer is not None
+        with pytest.raises(JournalError, match="no such table: nowhere"):
+            writer.transact(fails)
+        shard.append(started(1))
+        assert [row.number for row in shard.runs()] == [1]
+
+
+def test_j2_a_transaction_that_was_interrupted_behind_its_beginning_is_taken_back(
+    path: Path,
+) -> None:
+    with closing(SqliteJournal(path)) as journal:
+        shard = journal.acquire()
+        writer = journal._writer
+        assert writer is not None and writer._connection is not None
+        writer._connection.execute("BEGIN IMMEDIATE")
+        shard.append(started(1))
+        assert [row.number for row in shard.runs()] == [1]
+
+
+def test_a_file_system_without_a_write_ahead_log_is_named(path: Path) -> None:
+    """SQLite itself has none in memory."""
+    with closing(sqlite3.connect(":memory:")) as connection:
+        with pytest.raises(
+            JournalUnreachable, match=r"SQLite offers 'memory'\). Put it on a local"
+        ):
+            schema._set_up(connection, str(path))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -9,6 +10,7 @@ import time
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 import pytest
 
@@ -289,3 +291,83 @@ def test_j3_nothing_is_opened_or_made_before_it_is_asked_for(path: Path) -> None
     assert owner_of(path) is None
     with closing(journal):
         assert journal.acquire().inbox(0) == [(0, b"left behind")]
+
+
+def failing_write(number: int) -> Any:
+    def pwrite(*_: Any) -> int:
+        raise OSError(number, os.strerror(number))
+
+    return pwrite
+
+
+def test_j3_a_full_disk_keeps_no_owner_out_who_may_make_room(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = lock.FileLock(str(path))
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pwrite", failing_write(errno.ENOSPC))
+        held.acquire()
+    try:
+        assert held.held
+        assert str(owner_of(path)) == "a process that does not say which (no socket)"
+    finally:
+        held.release()
+
+
+def test_j3_a_lock_file_that_cannot_be_written_lets_go_of_the_lock(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = lock.FileLock(str(path))
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pwrite", failing_write(errno.EIO))
+        with pytest.raises(JournalUnreachable, match=r"orders\.db\.lock cannot be written: Input"):
+            held.acquire()
+    assert not held.held
+    held.acquire()
+    held.acquire()  # again is nothing new
+    held.release()
+    held.release()
+    assert owner_of(path) is None
+
+
+def test_j3_a_file_system_without_locks_is_named(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def flock(descriptor: int, how: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with pytest.raises(JournalUnreachable, match=r"cannot be locked \(No locks available\): put"):
+        lock.FileLock(str(path)).acquire()
+
+
+def test_j3_what_is_no_file_cannot_be_a_lock_file(path: Path) -> None:
+    os.mkdir(f"{path}.lock")
+    with pytest.raises(JournalUnreachable, match="nobody can say who owns the journal"):
+        owner_of(path)
+    with pytest.raises(JournalUnreachable, match=r"its lock file .* cannot \(Is a directory\)"):
+        lock.FileLock(str(path)).acquire()
+
+
+def test_j3_a_lock_whose_file_cannot_be_emptied_is_let_go_all_the_same(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = lock.FileLock(str(path))
+    held.acquire()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "ftruncate", failing_write(errno.EIO))
+        held.release()
+    assert owner_of(path) is None
+
+
+def test_j3_a_lock_that_is_forgotten_is_closed_here_and_not_emptied(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a forked child does with the locks it has inherited."""
+    monkeypatch.setattr(lock, "_held", WeakSet())
+    held = lock.FileLock(str(path))
+    held.acquire()
+    lock._forget_all()
+    assert not held.held
+    held.forget()
+    assert (path.parent / f"{path.name}.lock").read_bytes() != b""
