@@ -71,7 +71,7 @@ coverage: ## run the tests and report the branches they leave out
 	$(call ready,test)
 	@rm -f .coverage .coverage.*
 	$(RUN) -m coverage run -m pytest $(ARGS)
-	@$(RUN) -m coverage combine -q
+	@$(RUN) scripts/combine_coverage.py
 	$(RUN) -m coverage report --include="*/actors/*,actors/*"
 	$(RUN) -m coverage report --include="*/supervisors/*,supervisors/*"
 	$(RUN) -m coverage report --include="*/mediators/*,mediators/*"

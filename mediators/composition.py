@@ -87,7 +87,7 @@ class Composition:
         asked: list[Ask | Failure] = []
         self._missing = 1
 
-        def answered(_: Ask) -> None:
+        def answered(_: Ask | None = None) -> None:
             self._missing -= 1
             if not self._missing:
                 home.request(lambda place: self._turn(place, messages, asked))
@@ -100,9 +100,7 @@ class Composition:
                 continue
             self._missing += 1
             asked.append(ask(home, target, message, deadline, answered))
-        self._missing -= 1
-        if not self._missing:
-            home.request(lambda place: self._turn(place, messages, asked))
+        answered()
 
     def _unhandled(self, message: object) -> Unhandled:
         home = self._mediator._home

@@ -9,11 +9,18 @@ from actors.dispatch import NONE
 from actors.replies import CALL_TIMEOUT
 from mediators import composition
 from mediators.driver.desk import VERBS
-from mediators.driver.opening import answer, close_driver, open_driver, run_workflow
+from mediators.driver.opening import (
+    answer,
+    close_driver,
+    open_driver,
+    refuse_workflow,
+    run_workflow,
+)
 from mediators.options import check_options
 from mediators.outcomes import NoSuchWorkflow
 from mediators.routing import MediatorRoutes, check_components, plan_of, tree_of
 from mediators.tree import MediatorTree, is_driver
+from mediators.workflow import Workflow
 from supervisors import Child, Flags
 from supervisors.specs import class_of
 
@@ -197,7 +204,9 @@ class Mediator(Actor):
 
     def _workflow_route(self, message: type) -> Callable[..., Any] | None:
         """What handles a class of messages that neither the mediator nor a component handles."""
-        return run_workflow if message in self.workflows else None
+        if message in self.workflows:
+            return run_workflow
+        return refuse_workflow if issubclass(message, Workflow) else None
 
     def _target(self, message: type) -> Place | None:
         """Where a step with such a message goes: to a component, else to a handler of our own."""

@@ -13,8 +13,8 @@ What a step, a workflow or a verb may answer with besides a value::
     WorkflowEnded            the workflow one waits for was cancelled, or failed by a child's end
     WorkflowCancelled        raised inside ``run`` only: a BaseException, as trio.Cancelled is
 
-The first three lines of a workflow's own ``run`` that may end it orderly are ``Refusal``,
-``StepFailed`` and ``WorkflowEnded``; anything else that leaves it is a mistake in the code, and the
+What may leave ``run`` and end the workflow orderly is a ``Refusal``, ``StepFailed`` or
+``WorkflowEnded``; anything else that leaves it, or a branch of it, is a mistake in the code, and the
 workflow is paused with an :class:`Incident`.
 """
 
@@ -46,6 +46,19 @@ class Status(StrEnum):
         return self in {Status.DONE, Status.FAILED, Status.CANCELLED}
 
 
+def how_it_ended(status: str) -> str:
+    """The end of a workflow with a status of which nothing follows, in words."""
+    return _ENDS.get(status, f"has ended: it is {status}")
+
+
+_ENDS = {
+    "done": "has ended: it is done",
+    "failed": "has ended: it has failed",
+    "cancelled": "has ended: it was cancelled",
+    "continued": "has ended: it went on as a new run",
+}
+
+
 @attrs.frozen
 class Incident:
     """Why a workflow does not go on by itself.
@@ -62,8 +75,8 @@ class Incident:
 
     def __str__(self) -> str:
         where = f"{self.path}: " if self.path else ""
-        against = f" Recorded: {self.recorded}." if self.recorded else ""
-        instead = f" Came: {self.came}." if self.came else ""
+        against = f" Recorded: {self.recorded.rstrip('.')}." if self.recorded else ""
+        instead = f" Came: {self.came.rstrip('.')}." if self.came else ""
         return f"{where}{self.what}{against}{instead}"
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("mediators")
 
 
-class Driver(Child[Any]):
+class DriverSpec(Child[Any]):
     """The spec of a driver: in its subtree it is a worker, and it lives there itself."""
 
     @property
@@ -32,13 +32,13 @@ class Driver(Child[Any]):
         return "worker"
 
 
-def driver_spec(outer: Spec) -> Driver:
+def driver_spec(outer: Spec) -> DriverSpec:
     """The spec of the driver, from that of the mediator. Its mailbox and the time it has to start
     and to stop are those the user gave the mediator; it comes back after a crash, and its orderly
     end is the subtree's."""
     shutdown: Any = getattr(outer, "shutdown", WORKER_SHUTDOWN)
     bounded = isinstance(shutdown, int | float) and shutdown != float("inf")
-    return Driver(
+    return DriverSpec(
         outer.factory,
         *outer.args,
         id=DRIVER,
@@ -155,4 +155,4 @@ class MediatorTree(Supervisor):
 
 def is_driver(place: Place) -> bool:
     """Whether a place is that of a driver, and not of a whole mediator."""
-    return isinstance(place.spec, Driver)
+    return isinstance(place.spec, DriverSpec)

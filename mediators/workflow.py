@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from random import Random
 from typing import (
@@ -43,7 +44,6 @@ T = TypeVar("T")
 T1 = TypeVar("T1")
 T2 = TypeVar("T2")
 T3 = TypeVar("T3")
-T4 = TypeVar("T4")
 Args = TypeVarTuple("Args")
 
 DAY = 86_400.0
@@ -201,6 +201,8 @@ class Workflow(Call[R], Generic[R]):
         before and were not read count. ``None`` when ``timeout`` seconds pass first."""
         if not isinstance(type, _type):
             raise TypeError(f"receive() takes the class of the signal. Got: {type!r}")
+        if where is not None and not callable(where):
+            raise TypeError(f"receive(where=) takes a function of the signal. Got: {where!r}")
         if timeout is not None:
             check_seconds("receive(timeout=)", timeout)
         return self._made(Receive(type, where, timeout))
@@ -290,7 +292,10 @@ class Workflow(Call[R], Generic[R]):
         return execution
 
     def _made(self, command: Command) -> Coroutine[object, object, Any]:
-        self._at_work.unawaited += 1
+        execution = self._at_work
+        execution.unawaited += 1
+        if execution.made is None:
+            execution.made = command
         return cast("Coroutine[object, object, Any]", command)
 
 
@@ -318,9 +323,11 @@ def check_branches(verb: str, branches: tuple[Any, ...]) -> tuple[Any, ...]:
     """Commands, or coroutines of the workflow's own."""
     for each in branches:
         if not isinstance(each, Command) and not inspect.iscoroutine(each):
+            many = isinstance(each, list | tuple | set | frozenset | Iterator)
+            instead = f" Those of a list: {verb}(*commands)." if many else ""
             raise TypeError(
-                f"{verb}() takes commands of this workflow and coroutines that await them. "
-                f"Got: {each!r}"
+                f"{verb}() takes commands of this workflow and coroutines that await them."
+                f"{instead} Got: {each!r}"
             )
     return branches
 

@@ -9,10 +9,11 @@ import msgspec
 
 from mediators.driver.inbox import leave
 from mediators.driver.remote import OwnerGone, OwnerSilent, RemoteRefused, send
-from mediators.driver.requests import REPEATABLE, objection, verb_of
+from mediators.driver.requests import REPEATABLE, SignalRequest, objection, verb_of
 from mediators.journal import JournalLocked, SqliteJournal, owner_of
 from mediators.journal.addresses import shard_of
-from observers import records
+from mediators.reading.rendering import short
+from observers import printing, records
 from observers.failures import ExitCode, Failed
 
 if TYPE_CHECKING:
@@ -73,11 +74,25 @@ def _check(path: str, request: AnyRequest) -> None:
         raise Failed(ExitCode.REFUSED, reason)
 
 
+def _compare(file: str, request: SignalRequest) -> None:
+    """Say so on stderr if the workflow waits for signals of other types only."""
+    with records.opened(file) as reader:
+        summary = records.summary_of(reader, records.find(reader, request.id))
+    types = list(dict.fromkeys(each.type for each in summary.waits if each.kind == "receive"))
+    if types and not any(request.type in (each, short(each)) for each in types):
+        printing.complain(
+            f"{request.id} waits for a signal {' or '.join(types)}, not for {request.type}, which "
+            "is kept until a receive() asks for it."
+        )
+
+
 def told(file: str, request: AnyRequest, done: str) -> str:
     """Have a request done, and say how it came out: ``done`` with the answer in place of ``{}``."""
     owned, answer = perform(file, request)
     if owned:
         return done.format(answer)
+    if isinstance(request, SignalRequest):
+        _compare(file, request)
     return (
         f"Nobody has {file} open: {verb_of(request)} of {request.id} is left in its inbox, for "
         "whoever opens it next."

@@ -23,11 +23,27 @@ class Agenda:
     """What is due when, in wall time. Entries are not taken out: whoever takes one looks whether
     it still means something."""
 
-    __slots__ = ("_armed", "_call", "_heap", "_next", "_now", "_scheduler", "_timer")
+    __slots__ = (
+        "_armed",
+        "_call",
+        "_heap",
+        "_is_dead",
+        "_limit",
+        "_next",
+        "_now",
+        "_scheduler",
+        "_timer",
+    )
 
     def __init__(
-        self, scheduler: Scheduler, now: Callable[[], float], call: Callable[[], object]
+        self,
+        scheduler: Scheduler,
+        now: Callable[[], float],
+        call: Callable[[], object],
+        is_dead: Callable[[Any], bool],
     ) -> None:
+        self._is_dead = is_dead
+        self._limit = 1024
         self._scheduler = scheduler
         self._now = now
         self._call = call
@@ -41,7 +57,13 @@ class Agenda:
 
     def enter(self, when: float, entry: Any) -> None:
         """Have ``entry`` due at ``when``, seconds of the wall clock."""
-        heapq.heappush(self._heap, (when, self._next(), entry))
+        heap = self._heap
+        if len(heap) > self._limit:
+            # What means nothing any more would keep its run in memory until its time has come.
+            heap[:] = [each for each in heap if not self._is_dead(each[2])]
+            heapq.heapify(heap)
+            self._limit = 2 * len(heap) + 1024
+        heapq.heappush(heap, (when, self._next(), entry))
         if when < self._armed:
             self._arm(when)
 

@@ -18,7 +18,7 @@ from mediators.idempotency.middleware import Settle
 from mediators.outcomes import ENDINGS
 from mediators.payloads.names import brief
 from mediators.payloads.types import NotEncodable, Undecodable, UnknownType
-from mediators.retry import DEFAULT_RETRY, STEP_TIMEOUT
+from mediators.retry import STEP_TIMEOUT
 from mediators.texts import text_of
 
 if TYPE_CHECKING:
@@ -138,11 +138,14 @@ class Attempts:
             return
         target = driver.target(type(message))
         if target is None:
-            what = f"No component handles {type(message).__name__}."
-            driver.turn(execution, h.Stuck(path, h.Trouble(path, what, "", driver.accepted())))
+            what = (
+                f"No component handles {type(message).__name__}. Handled are: {driver.accepted()}."
+            )
+            driver.turn(execution, h.Stuck(path, h.Trouble(path, what)))
             return
-        timeout = command.timeout if command.retry is not None else STEP_TIMEOUT
-        command.call = self._post(Attempt(driver, execution, path, message, target, timeout))
+        command.call = self._post(
+            Attempt(driver, execution, path, message, target, command.timeout)
+        )
 
     def _message_of(self, execution: Execution, command: Step) -> Any:
         """What a step sends, always as it was recorded. None, and an incident, if that cannot be:
@@ -250,7 +253,7 @@ class Attempts:
         if command.branch is None and not needs_settling(command):
             self._driver.turn(execution, h.Settled(command.path))
             return
-        retry = command.retry or DEFAULT_RETRY
+        retry = command.retry
         failures = command.attempts + 1
         if failures + command.deaths < retry.attempts:
             reason = "timeout" if isinstance(error, CallTimeout) else "crashed"
@@ -288,15 +291,14 @@ class Attempts:
         elif not command.sent:
             self._driver.out("send", execution, command)
         else:
-            retry = command.retry or DEFAULT_RETRY
+            retry = command.retry
             delay = retry.delay(command.attempts + 1, self._driver.random)
             self._driver.later(delay, ("retry", execution, command, "crashed"))
 
     def took_up(self, execution: Execution, command: Step) -> None:
         """The owner of this command has died: what became of its last attempt nobody knows."""
-        retry = command.retry or DEFAULT_RETRY
+        retry = command.retry
         path = command.path
-        command.sent = True
         if command.attempts + command.deaths + 1 < retry.attempts:
             self.again(execution, command, "died")
             return
@@ -373,7 +375,7 @@ class Attempts:
         if not needs_settling(command):
             self._driver.turn(execution, h.Settled(command.path))
             return
-        retry = command.retry or DEFAULT_RETRY
+        retry = command.retry
         if command.settling and command.attempts + command.deaths + 1 >= retry.attempts:
             what = "Attempts have not told what it has done, and the process has ended meanwhile."
             self._driver.turn(execution, h.Stuck(command.path, h.Trouble(command.path, what)))

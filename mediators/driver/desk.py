@@ -30,8 +30,10 @@ from mediators.outcomes import (
     TooManyWorkflows,
     VerbRefused,
     WorkflowEnded,
+    how_it_ended,
 )
 from mediators.payloads.types import NotEncodable, Undecodable, UnknownType, journal_name
+from mediators.texts import check_text, shown, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -98,6 +100,10 @@ class Desk:
         except Exception as error:
             raise VerbRefused(f"{type(workflow).__name__}.timeout raised {shown(error)}") from error
         id = own if own is not None else key or driver.draw_id()
+        try:
+            check_text("The id of a workflow", id)
+        except ValueError as error:
+            raise VerbRefused(str(error)) from error
         encoded = Raw(driver.types.encode(workflow, type(workflow).__name__))
 
         def begun() -> None:
@@ -278,7 +284,7 @@ class Desk:
         if execution is None:
             self._check_readable(id)
             row = self._row(id)
-            raise NoSuchWorkflow(f"Workflow {id!r} has ended: it is {row.status}.")
+            raise NoSuchWorkflow(f"Workflow {id!r} {how_it_ended(row.status)}.")
         return execution
 
     def _check_readable(self, id: str) -> None:
@@ -306,8 +312,10 @@ class Desk:
             kept = sum(type(each) is h.Signalled for each in execution.queue or ())
             if kept + (len(inbox.unread) if inbox is not None else 0) >= UNREAD:
                 raise SignalRefused(f"Workflow {message.id!r} holds {UNREAD} unread signals.")
-            driver.types.offer(type(message.event))
-            event = Raw(driver.types.encode(message.event, "the signal"))
+            event = message.event
+            if type(event) is not Raw:
+                driver.types.offer(type(event))
+                event = Raw(driver.types.encode(event, "the signal"))
             expires = None if message.expires is None else driver.now() + message.expires
             driver.turn(execution, h.Signalled(id, event, expires))
         self._answer(later, None)
@@ -344,7 +352,9 @@ class Desk:
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:
-            raise VerbRefused(f"The query raised {type(error).__name__}: {text_of(error)}") from error
+            raise VerbRefused(
+                f"The query raised {type(error).__name__}: {text_of(error)}"
+            ) from error
         for name, value in before.items():
             if getattr(asked, name, None) is not value:
                 raise VerbRefused(f"A query only reads; this one has changed {name!r}.")
@@ -484,10 +494,9 @@ class Desk:
         def listed() -> None:
             try:
                 rows = self._rows(message)
-            except JournalError:
-                raise
             except Exception as error:
-                later.fail(error)
+                refusal = VerbRefused(f"{type(error).__name__}: {text_of(error)}")
+                self._driver.out("fail", later, refusal)
             else:
                 later.reply(rows)
 
@@ -517,13 +526,12 @@ class Desk:
         self._check_readable(message.id)
         execution = self._driver.find_open(message.id)
         number = execution.number if execution is not None else self._row(message.id).number
-        reader = execution or Execution(self._driver.types, number, message.id, 1)
         entries = [
             v.HistoryEntry(
                 turn.time,
                 type(event).__name__.lower(),
                 getattr(event, "path", ""),
-                describe(reader, event),
+                describe(self._driver.types, event),
             )
             for turn in map(h.decode_turn, self._driver.records(number))
             for event in turn.events

@@ -26,10 +26,11 @@ from mediators.journal.protocol import RunRow
 from mediators.outcomes import Incident, Status
 from mediators.payloads.types import Undecodable, UnknownType, journal_name
 from mediators.reading.rendering import read
+from mediators.routing import offered
 from mediators.telemetry import RunEnded, RunStarted, SlowTurn, WorkflowStopped
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from msgspec import Raw
 
@@ -82,7 +83,7 @@ class Driver:
         self.deadlines = Deadlines(place.scheduler.timers)
         self.attempts = Attempts(self)
         self.committer = Committer(place, shard, self._serve, self._release)
-        self.agenda = Agenda(place.scheduler, self.now, self.committer.wanted)
+        self.agenda = Agenda(place.scheduler, self.now, self.committer.wanted, is_dead)
         self.next_number = shard.next_number
         self.desk = Desk(self)
         self.recovery = Recovery(self)
@@ -101,7 +102,8 @@ class Driver:
 
     def accepted(self) -> str:
         """What the components accept, in words."""
-        return ", ".join(sorted(each.__name__ for each in self.place.routes.messages)) or "nothing"
+        taken = {*self.mediator._component_messages(), *offered(type(self.mediator))}
+        return ", ".join(sorted(each.__name__ for each in taken)) or "nothing"
 
     def arrived(self, outcome: Any) -> None:
         """An attempt has its outcome: it is taken up in the mediator's lane."""
@@ -149,6 +151,7 @@ class Driver:
             return
         began = time.perf_counter()
         now = self.now()
+        standing = execution.incidents
         events = execution.perform(now, event)
         committer = self.committer
         committer.batch.records.append(
@@ -167,10 +170,19 @@ class Driver:
         execution.spent()
         if (len(events) > 1 and type(events[1]) is h.Paused) or type(events[0]) is h.Paused:
             self._paused(execution, events)
+        if execution.incidents is not standing:
+            self._raised(execution, standing)
         if execution.listed != RUNNING or execution.troubled:
             self._list(execution)
         if self.following and not self.follows:
             self._follow()
+
+    def _raised(self, execution: Execution, before: Mapping[str, Incident]) -> None:
+        """Tell of the incidents that stand since this turn."""
+        for path, incident in execution.incidents.items():
+            if path not in before:
+                logger.error("Workflow %r stands at an incident: %s", execution.id, incident)
+                self._stopped(execution, "incident", incident)
 
     def _follow(self) -> None:
         """Do what belongs into the same batch, one after another: a chain of runs, each of which
@@ -204,12 +216,13 @@ class Driver:
         paused = next(each for each in events if type(each) is h.Paused)
         if paused.incident is not None:
             logger.error("Workflow %r is paused: %s", execution.id, paused.incident.what)
-            self._stopped(execution, paused.reason, paused.incident)
+            trouble = paused.incident
+            incident = Incident(trouble.path, trouble.what, trouble.recorded, trouble.came)
+            self._stopped(execution, paused.reason, incident)
             self.rebuild(execution)
 
-    def _stopped(self, execution: Execution, reason: str, trouble: h.Trouble) -> None:
+    def _stopped(self, execution: Execution, reason: str, incident: Incident) -> None:
         if WorkflowStopped in self.telemetry.active:
-            incident = Incident(trouble.path, trouble.what, trouble.recorded, trouble.came)
             self.telemetry.emit(
                 WorkflowStopped(self.place.ref, execution.id, execution.run, reason, incident)
             )
@@ -315,7 +328,6 @@ class Driver:
         self.next_number += 1
         execution = Execution(self.types, number, event.id, event.run)
         execution.listed = str(Status.RUNNING)
-        execution.digest = hash(bytes(h.origin_of(event)))
         self.runs[number] = execution
         self.by_id[event.id] = execution
         parent = event.parent[0] if event.parent is not None else None
@@ -506,3 +518,13 @@ def listing(execution: Execution) -> str:
     """The status in listings: what can be told of a run without looking at its commands."""
     status = execution.status
     return RUNNING if status is Status.WAITING else str(status)
+
+
+def is_dead(entry: Any) -> bool:
+    """Whether what is due means nothing any more."""
+    what, execution, item, *_ = entry
+    if execution is None:
+        return False
+    if execution.over is not None:
+        return True
+    return what == "wake" and execution.open.get(item.path) is not item

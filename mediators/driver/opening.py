@@ -50,6 +50,7 @@ def types_of(plan: Plan, workflows: Iterable[Any], types: Iterable[Any]) -> Type
         found.add(each)
     for message in _messages(plan):
         found.offer(message)
+    found.handled = tuple(sorted({each.__name__ for each in _messages(plan)}))
     return found
 
 
@@ -82,6 +83,15 @@ def run_workflow(mediator: Mediator, message: Workflow[Any]) -> Any:
     later = mediator.later()
     key = later.slot.key if later.slot is not None else None
     return answer(later, lambda: driver.desk.admit(message, "join", None, later, key, result=True))
+
+
+def refuse_workflow(mediator: Mediator, message: Workflow[Any]) -> Any:
+    """The route of workflow classes that the mediator does not run. Raises VerbRefused."""
+    names = ", ".join(each.__name__ for each in mediator.workflows) or "none"
+    raise VerbRefused(
+        f"{type(message).__name__} is a workflow that is not among the workflows of this mediator: "
+        f"{names}."
+    )
 
 
 def answer(later: Later[Any], serve: Callable[[], object]) -> Later[Any]:

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from uuid import uuid4
 
 import msgspec
+from msgspec import Raw
 
 from actors import Refusal
 from mediators import verbs as v
-from mediators.outcomes import Status
+from mediators.outcomes import Status, how_it_ended
 from mediators.payloads.names import describe
+from mediators.payloads.plans import encode_plain
 from mediators.reading.rendering import short
 
 if TYPE_CHECKING:
@@ -39,7 +41,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class SignalRequest(Request, tag="signal", frozen=True, kw_only=True):
-    """Send it an event: of the class of that name, made of these fields. One of a ``signal_id`` it
+    """Send it an event: of the class of that name, made of these fields, and kept until a
+    ``receive`` asks for it where the owner knows no such class. One of a ``signal_id`` it
     has had counts once; unread for ``expires`` seconds it is a dead letter."""
 
     type: str
@@ -134,7 +137,7 @@ def to_message(request: AnyRequest, types: Types) -> Any:
     """The verb, with its values built of the owner's types. Raises BadRequest."""
     match request:
         case SignalRequest():
-            event = value_of(types, request.type, request.fields)
+            event = event_of(types, request.type, request.fields)
             return v.SendSignal(request.id, event, request.signal_id, request.expires)
         case CancelRequest():
             return v.Cancel(request.id, request.reason)
@@ -155,6 +158,24 @@ def to_message(request: AnyRequest, types: Types) -> Any:
             return v.Fork(request.id, request.new_id, request.at)
 
 
+def event_of(types: Types, name: str, fields: Any) -> Any:
+    """A signal: as :func:`value_of`, or its payload where no class of that name is known. Its class
+    may be known to a ``receive`` that is to come, which then looks at the fields.
+
+    Raises BadRequest for fields that a known class does not have, and for a name without a module
+    that is almost one of a known class.
+    """
+    named = types._named
+    if any(name in (full, short(full)) for full in named):
+        return value_of(types, name, fields)
+    if not name or (":" not in name and _near(name, named)):
+        raise BadRequest(_unknown(name, named))
+    try:
+        return Raw(encode_plain((name, 1, fields)))
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
+        raise BadRequest(f"These fields cannot be written down: {error}") from error
+
+
 def value_of(types: Types, name: str, fields: Any) -> Any:
     """An instance of the registered class of that name, made of fields as JSON has them. The name
     may come without its module where that is clear. Raises BadRequest."""
@@ -166,11 +187,7 @@ def value_of(types: Types, name: str, fields: Any) -> Any:
             names = ", ".join(sorted(each.name for each in alike.values()))
             raise BadRequest(f"Several types are called {name!r}: {names}. Give the whole name.")
         if not alike:
-            raise BadRequest(
-                f"No type {name!r} is known to the mediator{_near(name, named)}. It knows what its "
-                "components and workflows name, what a receive() has asked for, and its types: "
-                "name it there."
-            )
+            raise BadRequest(_unknown(name, named))
         plan = next(iter(alike.values()))
     if plan.node is None:
         if fields:
@@ -180,6 +197,14 @@ def value_of(types: Types, name: str, fields: Any) -> Any:
         return msgspec.convert(fields, plan.cls)
     except (ValueError, TypeError) as error:
         raise BadRequest(f"These are no fields of {describe(plan.kind)}: {error}") from error
+
+
+def _unknown(name: str, named: Iterable[str]) -> str:
+    return (
+        f"No type {name!r} is known to the mediator{_near(name, named)}. It knows what its "
+        "components and workflows name, what a receive() has asked for, and its types: "
+        "name it there."
+    )
 
 
 def _near(name: str, named: Iterable[str]) -> str:
@@ -196,7 +221,7 @@ def objection(summary: Summary, request: Request) -> str | None:
     if isinstance(request, ForkRequest):
         return None
     if summary.over:
-        return f"Workflow {summary.id!r} has ended: it is {summary.status}."
+        return f"Workflow {summary.id!r} {how_it_ended(summary.status)}."
     if isinstance(request, CancelRequest) and summary.pivoted:
         return f"Workflow {summary.id!r} is past its pivot."
     if isinstance(request, ResumeRequest) and summary.pause is None:

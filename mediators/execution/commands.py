@@ -17,7 +17,8 @@ from actors import Call
 from actors.validation import check_seconds
 from mediators.history import NIL, Awaited, Continued, Forked, Intended, Slept, Spawned
 from mediators.outcomes import Bug, Incident
-from mediators.payloads.types import journal_name
+from mediators.payloads.types import NotEncodable, journal_name
+from mediators.retry import DEFAULT_RETRY, STEP_TIMEOUT, Retry
 from mediators.texts import check_text, text_of
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
     from mediators.execution.branches import Branch
     from mediators.execution.execution import Execution
-    from mediators.retry import Retry
 
 Undo: TypeAlias = "Callable[[Any], Call[Any]] | Call[Any] | None"
 
@@ -100,6 +100,9 @@ class Command:
         """Resumed with a value."""
         raise StopIteration(value)
 
+    def __repr__(self) -> str:
+        return f"<{self.verb} {self.path or f'{self.label}, not awaited'}>"
+
     @property
     def label(self) -> str:
         """The name in its path."""
@@ -137,8 +140,8 @@ class Step(Command):
         self,
         message: Any,
         undo: Undo = None,
-        retry: Retry | None = None,
-        timeout: float | None = None,
+        retry: Retry = DEFAULT_RETRY,
+        timeout: float | None = STEP_TIMEOUT,
         kind: str = "step",
     ) -> None:
         self.message = message
@@ -172,7 +175,18 @@ class Step(Command):
 
     def encode(self, execution: Execution) -> Raw:
         """What stands in the journal for the message."""
-        return execution.encode(self.message, self.path)
+        try:
+            return execution.encode(self.message, self.path)
+        except NotEncodable:
+            types, cls = execution.types, type(self.message)
+            if types.knows(cls):
+                raise
+            raise NotEncodable(
+                f"Cannot write down {self.path}: no component handles {cls.__name__} (components "
+                f"handle: {', '.join(types.handled) or 'nothing'}); is @handles missing, or the "
+                "component not in components? Messages of a component that a function makes are "
+                "named in the mediator's types."
+            ) from None
 
     def begin(self, execution: Execution) -> Any:
         self.encoded = self.encode(execution)
@@ -197,8 +211,8 @@ class Effect(Step):
         function: Callable[..., Awaitable[Any]],
         args: tuple[Any, ...],
         undo: Undo = None,
-        retry: Retry | None = None,
-        timeout: float | None = None,
+        retry: Retry = DEFAULT_RETRY,
+        timeout: float | None = STEP_TIMEOUT,
     ) -> None:
         super().__init__(None, undo, retry, timeout, "effect")
         self.function = function

@@ -38,13 +38,19 @@ DECIDED = frozenset({h.Resolved, h.Skipped})
 """Nor are these, if they are about a step; else they are about the run that is paused."""
 
 
+def is_kept(event: h.Event) -> bool:
+    """Whether an event is not delivered while a run is paused."""
+    kind = type(event)
+    return kind in KEPT or (kind in DECIDED and bool(event.path))  # type: ignore[attr-defined]
+
+
 def deliver(execution: Execution, event: h.Event) -> None:
     """Apply one event; while the run is paused it is kept instead."""
     kind = type(event)
     if kind is h.Signalled:
         remember(execution, event)
     if execution.queue is not None:
-        if kind in KEPT or (kind in DECIDED and event.path):  # type: ignore[attr-defined]
+        if is_kept(event):
             execution.queue.append(event)
             return
         if kind is h.Cancelled:

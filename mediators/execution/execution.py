@@ -21,7 +21,7 @@ from mediators.execution.cutting import collect_unsettled, cut, settle
 from mediators.execution.events import deliver
 from mediators.execution.forks import begin_fork, branch_ended
 from mediators.execution.guard import NoTask, step_alone
-from mediators.execution.mistakes import foreign, mistake
+from mediators.execution.mistakes import foreign, forgotten, mistake
 from mediators.execution.rollback import Rollback, Undo
 from mediators.execution.signals import Inbox, Signal
 from mediators.history import (
@@ -79,6 +79,7 @@ class Execution:
         "inbox",
         "incidents",
         "listed",
+        "made",
         "main",
         "number",
         "open",
@@ -155,6 +156,8 @@ class Execution:
         self.over: Status | None = None
         self.unawaited = 0
         """Commands made and not awaited yet."""
+        self.made: Command | None = None
+        """One of these, if it is at hand."""
         self.parent: tuple[int, str] | None = None
         self.detached = False
         self.deadline: float | None = None
@@ -416,13 +419,15 @@ class Execution:
     def issue(self, branch: Branch, command: Command) -> Any:
         """The code awaits a command: name it and begin it."""
         if command.path:
-            raise Bug(Incident(command.path, "This command is awaited a second time."))
+            raise Bug(Incident(command.path, f"{command!r} is awaited a second time."))
         branch.count += 1
         # Interned: a million workflows that wait at one place wait at one string.
         command.path = path = intern(f"{branch.prefix}{command.label}.{branch.count}")
         command.branch = branch
         branch.waiting = command
         self.unawaited -= 1
+        if self.made is command:
+            self.made = None
         self.open[path] = command
         return command.begin(self)
 
@@ -453,7 +458,7 @@ class Execution:
             self.finish(Status.CANCELLED, WorkflowEnded(self.id, Status.CANCELLED, reason))
         elif error is None:
             if self.unawaited > 0:
-                raise Bug(Incident("", f"{self.unawaited} command(s) were made and never awaited."))
+                raise Bug(forgotten(self.unawaited, self.made, self.workflow))
             self.close(Status.DONE, self.encode_result(value))
         elif self.pivoted:
             text = f"What would fail the workflow came after its pivot: {shown(error)}"
@@ -485,6 +490,15 @@ class Execution:
         for coroutine in coroutines:
             close(coroutine)
 
+    def orphaned(self) -> None:
+        """From here on there is no code, only what it had sent."""
+        sent = {path: each for path, each in self.open.items() if isinstance(each, Step | ChildRun)}
+        self.drop()
+        self.open = dict(sent)
+        for command in sent.values():
+            command.branch = None
+        self.orphan = True
+
     # -- the end
 
     def cancel(self, reason: str) -> None:
@@ -508,15 +522,8 @@ class Execution:
     def cancel_paused(self, reason: str) -> None:
         """Cancel without any code: what is recorded suffices."""
         queue = self.queue or []
-        was_open = dict(self.open)
-        self.drop()
-        self.open = {
-            path: each for path, each in was_open.items() if isinstance(each, Step | ChildRun)
-        }
-        for command in self.open.values():
-            command.branch = None
+        self.orphaned()
         self.queue = self.paused = None
-        self.orphan = True
         for event in queue:
             if not isinstance(event, Cancelled | Started):
                 self.apply(event)

@@ -18,7 +18,7 @@ def begin_fork(execution: Execution, fork: Fork) -> Any:
     """Begin the branches; returns the outcome if there is one already."""
     for index, awaitable in enumerate(fork.branches):
         if isinstance(awaitable, Command) and awaitable.path:
-            raise Bug(Incident(awaitable.path, "This command is awaited a second time."))
+            raise Bug(Incident(awaitable.path, f"{awaitable!r} is awaited a second time."))
         if isinstance(awaitable, Command):
             execution.unawaited -= 1
             fork.branches[index] = just(awaitable)

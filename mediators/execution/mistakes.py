@@ -7,15 +7,24 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
+import actors
+import supervisors
 from mediators.outcomes import Incident
 from mediators.texts import shown, text_of, writable
 
 if TYPE_CHECKING:
     from types import CodeType
 
-LIBRARIES = tuple(
-    os.path.dirname(os.path.abspath(module)) + os.sep
-    for module in (os.path.dirname(__file__), trio.__file__, os.__file__)
+    from mediators.execution.commands import Command
+
+_OURS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+LIBRARIES = (
+    *(
+        os.path.join(os.path.dirname(os.path.abspath(each)), "")
+        for each in (actors.__file__, supervisors.__file__, trio.__file__, os.__file__)
+    ),
+    os.path.join(_OURS, ""),
+    os.path.join(os.path.dirname(_OURS), "observers", ""),
 )
 """Code in here is not the user's: ours, trio's, Python's own."""
 
@@ -50,6 +59,15 @@ def foreign(coroutine: Any, yielded: object) -> Incident:
         inner = inner.cr_await
     what = f"run() awaits what is no command of a workflow: {shown(yielded)}{place_of(frames)}"
     return Incident("", writable(f"{what}.{HINT}"))
+
+
+def forgotten(count: int, command: Command | None, workflow: object) -> Incident:
+    """The code has ended with commands that it made and did not await; ``command`` is one."""
+    one = "" if command is None or command.path else f": {command.label}"
+    if one and count > 1:
+        one = f", the first of them{one}"
+    what = f"{count} command(s) were made and never awaited{one}"
+    return Incident("", f"{what} (in {type(workflow).__name__}.run()).")
 
 
 def place_of(frames: list[tuple[CodeType, int | None]]) -> str:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mediators.execution.execution import Execution
+    from mediators.payloads.types import Types
 
 
 def replay(execution: Execution, records: Sequence[bytes]) -> Incident | None:
@@ -73,8 +74,8 @@ def compare(execution: Execution, expected: Sequence[Any]) -> None:
                 Incident(
                     path,
                     "The code does something else than what was recorded.",
-                    "nothing" if recorded is None else describe(execution, recorded),
-                    "nothing" if came is None else describe(execution, came),
+                    "nothing" if recorded is None else describe(execution.types, recorded),
+                    "nothing" if came is None else describe(execution.types, came),
                 )
             )
         if type(recorded) is h.Slept or type(recorded) is h.Awaited:
@@ -125,7 +126,7 @@ def same(execution: Execution, recorded: Any, came: Any) -> bool:
     return True
 
 
-def describe(execution: Execution, event: Any) -> str:
+def describe(types: Types, event: Any) -> str:
     """A consequence in words."""
     kind = type(event).__name__
     words = {"Intended": "", "Awaited": "receive ", "Ended": "the end, "}
@@ -133,7 +134,7 @@ def describe(execution: Execution, event: Any) -> str:
     if isinstance(event, h.Intended | h.Spawned):
         payload = event.message if isinstance(event, h.Intended) else event.workflow
         try:
-            content = repr(execution.types.decode(payload))
+            content = repr(types.decode(payload))
         except Exception:
             content = "what cannot be read"
         parts.append(f"{event.path} {content}")
@@ -157,14 +158,7 @@ def abandon(execution: Execution, turns: Sequence[h.Turn], position: int) -> Non
     execution.seq = 0
     for turn in turns[:position]:
         repeat(execution, turn)
-    was_open = dict(execution.open)
-    execution.drop()
-    execution.open = {
-        path: each for path, each in was_open.items() if isinstance(each, Step | ChildRun)
-    }
-    for command in execution.open.values():
-        command.branch = None
-    execution.orphan = True
+    execution.orphaned()
     for turn in turns[position:]:
         follow(execution, turn)
     execution.spent()
@@ -190,7 +184,7 @@ def follow(execution: Execution, turn: h.Turn) -> None:
 def adopt(execution: Execution, event: h.Event) -> None:
     """A consequence that no code has repeated."""
     if isinstance(event, h.Intended):
-        command = Step(None, None, None, None, event.kind)
+        command = Step(None, kind=event.kind)
         command.path, command.encoded = event.path, event.message
         command.undo_encoded = h.given(event.undo)
         if event.by_answer:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from mediators.execution.commands import Step
 from mediators.history import Intended
 from mediators.outcomes import Incident
-from mediators.retry import DEFAULT_RETRY, STEP_TIMEOUT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -77,7 +76,7 @@ class Rollback:
 
     def _begin(self, undo: Undo, execution: Execution) -> None:
         path = UNDO + undo.path
-        command = Step(None, None, DEFAULT_RETRY, STEP_TIMEOUT, "undo")
+        command = Step(None, kind="undo")
         command.path = path
         execution.open[path] = command
         if undo.message is None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
-from mediators.payloads.types import UnknownType
+import msgspec
+from msgspec import Raw
+
+from mediators.payloads.types import Undecodable, UnknownType, journal_name
 
 if TYPE_CHECKING:
-    from msgspec import Raw
-
     from mediators.execution.commands import Receive
     from mediators.execution.execution import Execution
 
@@ -40,13 +42,27 @@ class Signal:
             try:
                 self._value = execution.types.decode(self.event)
             except UnknownType:
-                return False  # its class may be known to a receive that is to come
+                # Its class may be known to a receive that is to come.
+                if not self._named(journal_name(receive.type)):
+                    return False
+                return self.matches(receive, execution)
+            except Undecodable:
+                # Nobody could look at it when it came: it stays unread.
+                return False
         if not isinstance(self._value, receive.type):
             return False
         if receive.where is None:
             return True
         value, where = self._value, receive.where
         return bool(execution.guarded(lambda: where(value)))
+
+    def _named(self, name: str) -> bool:
+        """Whether it came under this name without its module; from then on it has the whole."""
+        given, version, fields = msgspec.msgpack.decode(self.event, type=tuple[str, int, Raw])
+        if given == name or given != re.split(r"[.:]", name)[-1]:
+            return False
+        self.event = Raw(msgspec.msgpack.encode((name, version, fields)))
+        return True
 
 
 class Inbox:

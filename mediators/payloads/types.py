@@ -95,6 +95,8 @@ class Types:
         self._added: set[type] = set()
         self._refused: dict[type, str] = {}
         """Why a class that was offered is not here."""
+        self.handled: tuple[str, ...] = ()
+        """The names of the messages that components handle, for what is said of a stranger."""
         self._compiler = Compiler(self._plan, self._plain)
         self._decode_plain = msgspec.msgpack.Decoder(ext_hook=self._extension).decode
         self._refusals = Refusals(answers, self._plain, self._decode_plain)
@@ -126,6 +128,10 @@ class Types:
             )
         else:
             self._add_inside(cls)
+
+    def knows(self, cls: type) -> bool:
+        """Whether a class is registered, or was offered and could not be."""
+        return cls in self._plans or cls in self._refused
 
     def offer(self, cls: Any) -> None:
         """Register ``cls`` if it can be; if not, encoding one of its instances says why.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from mediators import history as h
-from mediators.execution.events import KEPT, TIMED_OUT
+from mediators.execution.events import TIMED_OUT, is_kept
 from mediators.execution.rollback import UNDO
 from mediators.outcomes import Status
 from mediators.reading.rendering import name_of, read, render, render_refusal
@@ -95,7 +95,7 @@ class _Fold:
             if not self.queue:
                 self.queue = None
         elif self.queue is not None:
-            if type(trigger) in KEPT:
+            if is_kept(trigger):
                 if type(trigger) is h.Signalled:
                     self.seen.add(trigger.id)
                 self.queue.append(trigger)
@@ -461,6 +461,6 @@ def goes_on(event: Any, branch: str) -> bool:
 
 def trouble(incident: h.Trouble) -> str:
     """An incident in a sentence or two, without its path."""
-    against = f" Recorded: {incident.recorded}." if incident.recorded else ""
-    instead = f" Came: {incident.came}." if incident.came else ""
+    against = f" Recorded: {incident.recorded.rstrip('.')}." if incident.recorded else ""
+    instead = f" Came: {incident.came.rstrip('.')}." if incident.came else ""
     return f"{incident.what}{against}{instead}"

@@ -90,10 +90,16 @@ def _paused(summary: Summary, now: float, command: str) -> str:
             f"{pause.incident.rstrip('.')}; decide with retry or resolve: {command.format('retry')}"
         )
     if pause.incident:
-        again = "It goes on when its owner is started with the code mended, or with"
+        what = f"{pause.incident.rstrip('.')}."
+        again = "It goes on when its owner is started with the code mended"
+        if pause.reason == "mismatch":
+            return (
+                f"{summary.id} is paused since {since}, because its code does not follow its "
+                f"record: {what} {again}; or end it with: {command.format('cancel')}.{kept}"
+            )
         return (
-            f"{summary.id} is paused by a mistake in its code since {since}: {pause.incident} "
-            f"{again}: {resume}.{kept}"
+            f"{summary.id} is paused by a mistake in its code since {since}: {what} "
+            f"{again}, or with: {resume}.{kept}"
         )
     return (
         f"{summary.id} is paused since {since} ({pause.reason}); it goes on with: {resume}.{kept}"

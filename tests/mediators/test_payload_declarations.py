@@ -1,4 +1,4 @@
-"""J4: what a class says about itself for the journal, what is wrong with it, and what values say."""
+"""J4: what a class says about itself for the journal, and which values its fields take."""
 
 from __future__ import annotations
 

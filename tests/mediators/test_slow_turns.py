@@ -19,6 +19,15 @@ if TYPE_CHECKING:
 
 
 @attrs.define
+class Lost(Workflow[None]):
+    id: str
+
+    async def run(self) -> None:
+        self.step(Do("never"))
+        await self.step(Do("first"))
+
+
+@attrs.define
 class Computes(Workflow[int]):
     id: str
 
@@ -66,6 +75,17 @@ async def test_a_quick_turn_is_not_reported(
     with caplog.at_level(logging.WARNING, "mediators"):
         await start(ref, Simple("one"))
     assert "computed" not in caplog.text
+
+
+async def test_a_mistake_is_announced(system: System) -> None:
+    seen: list[WorkflowStopped] = []
+    system.telemetry.listen(seen.append, WorkflowStopped)
+    ref = await system.start(spec(shop(World(), Lost)))
+    handle = await start(ref, Lost("one"))
+    (incident,) = await handle.incidents()
+    assert [(each.id, each.reason, each.incident) for each in seen] == [
+        ("one", "mistake", incident)
+    ]
 
 
 async def test_beginnings_and_ends_of_runs_are_announced(system: System) -> None:

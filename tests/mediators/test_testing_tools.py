@@ -31,6 +31,8 @@ from mediators.testing import (
 )
 from mediators.testing.crashing import live, settled
 from supervisors import Child
+from tests.mediators.shops import Do, Other, Tell, World
+from tests.mediators.shops import start as begin
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -530,3 +532,37 @@ def test_a_script_is_run_as_itself(
     monkeypatch.delenv(killing.KILL_AT_COMMIT, raising=False)
     killing.main()
     assert capsys.readouterr().out == "__main__ ['x']\n"
+
+
+async def test_everything_a_workflow_can_wait_for_is_compared(virtual_clock: VirtualClock) -> None:
+    async def other(self: Any) -> str:
+        await self.sleep(2)
+        return "packed"
+
+    async def code(self: Any) -> Any:
+        poked = self.receive(Tell, timeout=5)
+        first = await self.gather(self.sleep(1), poked, self.child(Other()), limit=2)
+        return [first, await self.race(self.step(Do("a")), self.sleep(3))]
+
+    world = World(virtual_clock, code, other=other)
+    with always_replay() as replayed:
+        async with world.running() as shop:
+            handle = await begin(shop)
+            await handle.signal(Tell("x"))
+            found = await handle.result(timeout=60)
+    assert found == [(None, Tell("x"), "packed"), "did a"]
+    assert replayed.turns >= 7
+    assert replayed.differences == []
+
+
+async def test_the_first_difference_is_raised_and_the_others_are_counted(
+    workflows: RunWorkflows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mediators.testing import replayed
+
+    monkeypatch.setattr(replayed, "difference", lambda live, rebuilt: "they differ")
+    orders = await workflows([PlaceOrder], {Charge: 7, Ship: "sent"})
+    with pytest.raises(replayed.ReplayDiffers, match=r"they differ \(\d more\)$") as caught:  # noqa: SIM117
+        with always_replay():
+            await orders.call(PlaceOrder(), timeout=60)
+    assert str(caught.value).startswith("workflow 'order-1', run 1, record 0 (Started(")

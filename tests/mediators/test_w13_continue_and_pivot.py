@@ -11,6 +11,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from actors import Refusal, handles
 from mediators import Handle, MemoryJournal, Retry, Status, VerbRefused, Workflow, WorkflowEnded
+from mediators.telemetry import WorkflowStopped
 from mediators.verbs import ListWorkflows
 from tests.mediators.sagas import (
     Ask,
@@ -325,12 +326,15 @@ async def test_w13_a_step_that_fails_behind_the_pivot_stands_as_an_incident(
 ) -> None:
     world = World()
     world.crash("behind")
+    seen: list[WorkflowStopped] = []
+    system.telemetry.listen(seen.append, WorkflowStopped)
     ref = await system.start(spec(shop(world, Pivots)))
     handle = await start(ref, Pivots("one"))
     await trio.sleep(30)
     assert await handle.status() is Status.INCIDENT
     (incident,) = await handle.incidents()
     assert incident.path == "Do.2"
+    assert [(each.reason, each.incident) for each in seen] == [("incident", incident)]
     with pytest.raises(VerbRefused, match="Retry the step"):
         await handle.skip()
     world.says.clear()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trio
 
-from mediators import Retry, Status, StepFailed
+from mediators import Handle, Retry, Status, StepFailed
 from mediators import history as h
 from mediators.driver import attempts
 from tests.mediators.shops import (
@@ -503,3 +503,64 @@ async def test_w5_a_gather_of_a_thousand_branches(virtual_clock: VirtualClock) -
     async with world.running() as shop:
         assert await shop.call(Flow(), timeout=None) == 1000
     assert len(world.done) == 1000
+
+
+async def test_w5_a_mistake_in_the_finally_of_a_branch_that_was_cut_pauses_the_workflow(
+    virtual_clock: VirtualClock,
+) -> None:
+    async def clumsy(self: Any) -> None:
+        try:
+            await self.sleep(60)
+        finally:
+            raise KeyError("no such parcel")
+
+    async def code(self: Any) -> Any:
+        return await self.race(clumsy(self), self.step(Do("a")))
+
+    async with World(virtual_clock, code).running() as shop:
+        handle = await start(shop)
+        assert str(await handle.status()) == "paused"
+        assert "no such parcel" in (await handle.incidents())[0].what
+
+
+async def test_w5_a_branch_that_was_cut_and_goes_on_with_commands_pauses_the_workflow(
+    virtual_clock: VirtualClock,
+) -> None:
+    async def stubborn(self: Any) -> None:
+        while True:
+            try:
+                await self.sleep(60)
+            except BaseException as error:
+                if type(error).__name__ == "Dropped":
+                    raise
+
+    async def code(self: Any) -> Any:
+        return await self.race(stubborn(self), self.step(Do("a")))
+
+    async with World(virtual_clock, code).running() as shop:
+        handle = await start(shop)
+        assert str(await handle.status()) == "paused"
+        assert "A branch that was cut off goes on with commands." in (
+            (await handle.incidents())[0].what
+        )
+
+
+async def test_w5_a_branch_that_waits_for_a_signal_or_a_detached_child_just_ends(
+    virtual_clock: VirtualClock,
+) -> None:
+    async def other(self: Any) -> str:
+        await self.sleep(30)
+        return "packed"
+
+    async def code(self: Any) -> Any:
+        waits = self.gather(self.receive(Tell), self.child(Other(), detached=True))
+        first = await self.race(waits, self.sleep(1))
+        return [first, await self.receive(Tell)]
+
+    async with World(virtual_clock, code, other=other).running() as shop:
+        handle = await start(shop)
+        await trio.sleep(2)
+        await handle.signal(Tell("late"))
+        assert await handle.result(timeout=5) == [None, Tell("late")]
+        other_handle = Handle(shop, "other")
+        assert await other_handle.result(timeout=60) == "packed"

@@ -183,7 +183,16 @@ def test_in_a_pipe_a_listing_of_nothing_is_its_heads(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     assert main(["workflows", "list", str(written(tmp_path))]) == 0
-    assert capsys.readouterr().out.split() == "ID RUN TYPE STATUS STARTED TOOK WAITS FOR".split()
+    assert capsys.readouterr().out.split() == [
+        "ID",
+        "RUN",
+        "TYPE",
+        "STATUS",
+        "STARTED",
+        "TOOK",
+        "WAITS",
+        "FOR",
+    ]
 
 
 def test_on_a_terminal_show_has_the_fields_and_the_history(

@@ -217,8 +217,8 @@ def test_j2_a_transaction_that_was_interrupted_behind_its_beginning_is_taken_bac
 
 def test_a_file_system_without_a_write_ahead_log_is_named(path: Path) -> None:
     """SQLite itself has none in memory."""
-    with closing(sqlite3.connect(":memory:")) as connection:
-        with pytest.raises(
-            JournalUnreachable, match=r"SQLite offers 'memory'\). Put it on a local"
-        ):
-            schema._set_up(connection, str(path))
+    with (
+        closing(sqlite3.connect(":memory:")) as connection,
+        pytest.raises(JournalUnreachable, match=r"SQLite offers 'memory'\). Put it on a local"),
+    ):
+        schema._set_up(connection, str(path))
