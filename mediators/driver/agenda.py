@@ -1,4 +1,4 @@
-"""The moments a mediator's workflows wait for: one heap, one timer."""
+"""The moments a mediator waits for: on each clock one heap, one timer."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FARTHEST = 86_400.0
 
 
 class Agenda:
-    """What is due when, in wall time. Entries are not taken out: whoever takes one looks whether
+    """What is due when, by the clock ``now``. Entries are not taken out: whoever takes one looks whether
     it still means something."""
 
     __slots__ = (
@@ -56,7 +56,7 @@ class Agenda:
         return len(self._heap)
 
     def enter(self, when: float, entry: Any) -> None:
-        """Have ``entry`` due at ``when``, seconds of the wall clock."""
+        """Have ``entry`` due at ``when``, seconds of its clock."""
         heap = self._heap
         if len(heap) > self._limit:
             # What means nothing any more would keep its run in memory until its time has come.

@@ -120,6 +120,8 @@ class Attempts:
 
     def __init__(self, driver: Driver) -> None:
         self._driver = driver
+        self._unsettled: dict[tuple[int, str], int] = {}
+        """How often a Settle has failed, by run and path."""
 
     # -- out
 
@@ -260,9 +262,7 @@ class Attempts:
             delay = retry.delay(failures, self._driver.random)
             self._driver.later(delay, ("retry", execution, command, reason))
             return
-        cause = error
-        if isinstance(error, ActorDied) and isinstance(error.exit, Crashed):
-            cause = error.exit.exception
+        cause = cause_of(error)
         name, text = text_of(type(cause).__name__), text_of(cause)
         path = command.path
         if command.branch is None or execution.pivoted:
@@ -320,6 +320,7 @@ class Attempts:
         """Find out what a step has done that nobody waits for any more."""
         path = command.path
         if execution.open.get(path) is not command or path in execution.incidents:
+            self._unsettled.pop((execution.number, path), None)
             return
         if not command.sent and not command.spent:
             self._driver.turn(execution, h.Settled(path))
@@ -346,11 +347,17 @@ class Attempts:
         error = outcome.error
         if command.branch is not None or command.kind == "undo":
             return
+        if error is None:
+            self._unsettled.pop((execution.number, path), None)
         if isinstance(error, Unhandled):
             self._driver.forgetful.add(outcome.place)
             self._settle_by_hand(execution, command)
-        elif error is not None:
+        elif isinstance(error, NoSuchActor):
             self._driver.later(DOWN, ("settle", execution, command))
+        elif error is not None and path in execution.incidents:
+            return
+        elif error is not None:
+            self._settle_failed(execution, command, error)
         elif outcome.value.outcome == "answered":
             self._drop_call(command)
             self.answered(execution, command, outcome.value.value)
@@ -360,6 +367,23 @@ class Attempts:
         else:
             self._drop_call(command)
             self._driver.turn(execution, h.Settled(path))
+
+    def _settle_failed(self, execution: Execution, command: Step, error: BaseException) -> None:
+        """Nobody has told what the step has done: asked again as often as it may be tried."""
+        path, retry = command.path, command.retry
+        place = execution.number, path
+        failures = self._unsettled.pop(place, 0) + 1
+        if failures < retry.attempts:
+            self._unsettled[place] = failures
+            delay = retry.delay(failures, self._driver.random)
+            self._driver.later(max(delay, DOWN), ("settle", execution, command))
+            return
+        cause = cause_of(error)
+        what = (
+            f"What it has done cannot be found out: asked {failures} times, its component failed, "
+            f"the last time with {type(cause).__name__}: {text_of(cause)}"
+        )
+        self._driver.turn(execution, h.Stuck(path, h.Trouble(path, text_of(what))))
 
     def _drop_call(self, command: Step) -> None:
         call, command.call = command.call, None
@@ -382,6 +406,13 @@ class Attempts:
             return
         command.rerun = True
         self.again(execution, command, "settle")
+
+
+def cause_of(error: BaseException) -> BaseException:
+    """What an attempt has failed with: of a component that died of it, what it died of."""
+    if isinstance(error, ActorDied) and isinstance(error.exit, Crashed):
+        return error.exit.exception
+    return error
 
 
 def is_cut(command: Step) -> bool:

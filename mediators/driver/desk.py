@@ -222,8 +222,20 @@ class Desk:
     def past(self, row: RunRow, waiter: Waiter) -> None:
         """Tell of the end of a run that is over."""
         self._check_readable(row.id)
-        last: Any = h.decode_turn(self._driver.records(row.number)[-1]).events[-1]
+        last = self._last(row)
         waiter(Status(last.status), last.value)
+
+    def _last(self, row: RunRow) -> Any:
+        """The last event of a run. Raises NoSuchWorkflow if it has just been removed."""
+        return h.decode_turn(self._records(row.number, row.id)[-1]).events[-1]
+
+    def _records(self, number: int, id: str) -> list[bytes]:
+        """The records of a run. Raises NoSuchWorkflow if there are none: a thread has removed them
+        since its row was found."""
+        records = self._driver.records(number)
+        if not records:
+            raise NoSuchWorkflow(f"There is no workflow {id!r}.")
+        return records
 
     def join_child(self, parent: Execution, command: ChildRun) -> None:
         """A parent waits for a workflow that is not its own, or that has ended already."""
@@ -248,7 +260,7 @@ class Desk:
             return
         if row is not None and row.over:
             own = row.parent == parent.number and not command.detached
-            last: Any = h.decode_turn(driver.records(row.number)[-1]).events[-1]
+            last = self._last(row)
             undos = last.undos if own else []
             driver.turn(parent, h.ChildEnded(command.path, last.status, last.value, undos))
         elif row is None:
@@ -283,8 +295,7 @@ class Desk:
         execution = self._driver.find_open(id)
         if execution is None:
             self._check_readable(id)
-            row = self._row(id)
-            raise NoSuchWorkflow(f"Workflow {id!r} {how_it_ended(row.status)}.")
+            raise NoSuchWorkflow(f"Workflow {id!r} {how_it_ended(self._row(id).status)}.")
         return execution
 
     def _check_readable(self, id: str) -> None:
@@ -312,8 +323,7 @@ class Desk:
             kept = sum(type(each) is h.Signalled for each in execution.queue or ())
             if kept + (len(inbox.unread) if inbox is not None else 0) >= UNREAD:
                 raise SignalRefused(f"Workflow {message.id!r} holds {UNREAD} unread signals.")
-            event = message.event
-            if type(event) is not Raw:
+            if type(event := message.event) is not Raw:
                 driver.types.offer(type(event))
                 event = Raw(driver.types.encode(event, "the signal"))
             expires = None if message.expires is None else driver.now() + message.expires
@@ -328,7 +338,7 @@ class Desk:
             self._check_readable(message.id)
             row = self._row(message.id)
             execution = Execution(driver.types, row.number, row.id, row.run)
-            replay(execution, driver.records(row.number))
+            replay(execution, self._records(row.number, row.id))
         elif execution.paused is not None and execution.main is None:
             driver.rebuild(execution)
         workflow = execution.workflow
@@ -480,7 +490,7 @@ class Desk:
         if id != row.id and driver.find(id) is not None:
             raise StartConflict(f"There is a workflow {id!r} already.")
         self._check_room()
-        turns = [h.decode_turn(data) for data in driver.records(row.number)]
+        turns = [h.decode_turn(data) for data in self._records(row.number, row.id)]
         kept = turns_before(turns, message.at)
         if kept is None:
             raise VerbRefused(f"Workflow {message.id!r} has no outcome of a step {message.at!r}.")
@@ -533,7 +543,7 @@ class Desk:
                 getattr(event, "path", ""),
                 describe(self._driver.types, event),
             )
-            for turn in map(h.decode_turn, self._driver.records(number))
+            for turn in map(h.decode_turn, self._records(number, message.id))
             for event in turn.events
         ]
         self._answer(later, entries)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import msgspec
+import trio
 
 from mediators import history as h
 from mediators.driver.agenda import Agenda
@@ -84,6 +85,9 @@ class Driver:
         self.attempts = Attempts(self)
         self.committer = Committer(place, shard, self._serve, self._release)
         self.agenda = Agenda(place.scheduler, self.now, self.committer.wanted, is_dead)
+        """Moments that are on record: they go by the wall clock."""
+        self.pauses = Agenda(place.scheduler, trio.current_time, self.committer.wanted, is_dead)
+        """Everything else, which goes on whatever the wall clock is set to."""
         self.next_number = shard.next_number
         self.desk = Desk(self)
         self.recovery = Recovery(self)
@@ -112,7 +116,7 @@ class Driver:
 
     def later(self, seconds: float, entry: Any) -> None:
         """Have something done in so many seconds."""
-        self.agenda.enter(self.now() + seconds, entry)
+        self.pauses.enter(trio.current_time() + seconds, entry)
 
     def out(self, what: str, execution: Any, item: Any) -> None:
         """Have something done once everything up to here is on disk."""
@@ -245,7 +249,7 @@ class Driver:
         came = self.attempts.came
         while outcomes:
             came(outcomes.popleft())
-        for entry in self.agenda.due():
+        for entry in (*self.agenda.due(), *self.pauses.due()):
             self._due(*entry)
         self.recovery.advance()
 
@@ -265,12 +269,17 @@ class Driver:
         elif what == "settle":
             self.attempts.settle(execution, item)
         elif what == "expire":
-            if execution.inbox is not None and item in execution.inbox.unread:
+            if (
+                execution.inbox is not None
+                and item in execution.inbox.unread
+                and h.Expired(item.id) not in (execution.queue or ())
+            ):
                 self.turn(execution, h.Expired(item.id))
                 reason = f"a signal to workflow {execution.id!r} that was not read in time"
                 self.place.scheduler.dead_letter(self.place, self._shown(item.event), reason)
         elif what == "deadline":
-            self.turn(execution, h.Fired(""))
+            if is_bounded(execution):
+                self.turn(execution, h.Fired(""))
 
     def _end_is_on_disk(self, execution: Execution) -> None:
         if self.ended.get(execution.id) is execution:
@@ -495,7 +504,7 @@ class Driver:
             for signal in execution.inbox.unread:
                 if signal.expires is not None:
                     self.agenda.enter(signal.expires, ("expire", execution, signal))
-        if execution.deadline is not None:
+        if execution.deadline is not None and is_bounded(execution):
             self.agenda.enter(execution.deadline, ("deadline", execution, None))
 
     # -- the end of the driver
@@ -504,6 +513,7 @@ class Driver:
         """Drop everything that is not on disk; nothing goes out any more."""
         self.committer.closed = True
         self.agenda.close()
+        self.pauses.close()
         self.deadlines.close()
         self.recovery.close()
         for execution in self.runs.values():
@@ -512,6 +522,12 @@ class Driver:
                     command.call.drop()
             execution.drop()
         self.shard.release()
+
+
+def is_bounded(execution: Execution) -> bool:
+    """Whether the end of its time would still mean something to a run."""
+    over = execution.cancelled is not None or execution.ending is not None or execution.pivoted
+    return not over and not execution.is_kept("")
 
 
 def listing(execution: Execution) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from mediators import history as h
 from mediators.execution.commands import ChildRun, Command, Receive, Step
 from mediators.execution.rollback import UNDO, Undo
-from mediators.execution.signals import Inbox, Signal
+from mediators.execution.signals import Inbox, Signal, is_late
 from mediators.outcomes import Incident, Status, StepFailed, WorkflowEnded
 from mediators.texts import shown
 
@@ -178,8 +178,14 @@ def signalled(execution: Execution, event: Any) -> None:
             del execution.open[receive.path]
             execution.resume(receive, signal.value)
             return
+    leave_unread(execution, signal)
+
+
+def leave_unread(execution: Execution, signal: Signal) -> None:
+    """Nobody waits for a signal, or it has come too late to be read."""
+    assert execution.inbox is not None
     execution.inbox.unread.append(signal)
-    if event.expires is not None:
+    if signal.expires is not None:
         execution.act("expire", signal)
 
 
@@ -215,6 +221,9 @@ def delivered(execution: Execution, event: Any) -> None:
     kept = queue.pop(0)
     if not queue:
         execution.queue = None
+    if isinstance(kept, h.Signalled) and is_late(kept, execution):
+        leave_unread(execution, Signal(kept.id, kept.event, kept.expires))
+        return
     HANDLERS[type(kept)](execution, kept)
 
 

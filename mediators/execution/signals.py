@@ -13,6 +13,7 @@ from mediators.payloads.types import Undecodable, UnknownType, journal_name
 if TYPE_CHECKING:
     from mediators.execution.commands import Receive
     from mediators.execution.execution import Execution
+    from mediators.history import Signalled
 
 REMEMBERED = 10_000
 """Ids of signals a run remembers, so that one sent again counts once."""
@@ -65,6 +66,11 @@ class Signal:
         return True
 
 
+def is_late(signal: Signal | Signalled, execution: Execution) -> bool:
+    """Whether it may not be read any more by the time of the turn, which is on record."""
+    return signal.expires is not None and signal.expires <= execution.time
+
+
 class Inbox:
     """The unread signals of one run, in the order they came."""
 
@@ -83,7 +89,7 @@ class Inbox:
     def take(self, receive: Receive, execution: Execution) -> Signal | None:
         """The first signal that ``receive`` waits for, taken out."""
         for index, signal in enumerate(self.unread):
-            if signal.matches(receive, execution):
+            if not is_late(signal, execution) and signal.matches(receive, execution):
                 return self.unread.pop(index)
         return None
 

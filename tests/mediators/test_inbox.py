@@ -103,14 +103,14 @@ async def test_j3_taken_up_again_after_a_death_before_its_commit_it_counts_once(
 @pytest.mark.parametrize(
     ("data", "said"),
     [
-        (requests.SignalRequest(id="order-1", type="Unheard"), "No type 'Unheard' is known"),
+        (requests.SignalRequest(id="order-1", type="Aproved"), "No type 'Aproved' is known"),
         (requests.SignalRequest(id="order-1", type="Approved", fields={"by": 1}), "no fields of"),
         (requests.CancelRequest(id="order-9"), "There is no workflow 'order-9'"),
         (requests.ResumeRequest(id="order-1"), "is not paused"),
         (b"\x80\x04cos\nsystem\n(S'touch'\ntR.", "This is no request"),
         (b'{"verb": "explode", "id": "order-1"}', "This is no request"),
     ],
-    ids=["unknown type", "wrong fields", "unknown id", "not paused", "pickle", "unknown verb"],
+    ids=["misspelt type", "wrong fields", "unknown id", "not paused", "pickle", "unknown verb"],
 )
 async def test_j3_what_is_refused_is_logged_and_consumed(
     virtual_clock: VirtualClock, caplog: pytest.LogCaptureFixture, data: Any, said: str

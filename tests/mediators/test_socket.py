@@ -114,10 +114,10 @@ async def test_j3_what_is_asked_over_the_socket_is_done_and_answered(
         ({"verb": "cancel", "id": "order-9"}, "NoSuchWorkflow", "order-9"),
         ({"verb": "resume", "id": "order-1"}, "VerbRefused", "not paused"),
         ({"verb": "retry", "id": "order-1"}, "VerbRefused", "no incident"),
-        ({"verb": "signal", "id": "order-1", "type": "os:system"}, "BadRequest", "No type"),
+        ({"verb": "signal", "id": "order-1", "type": "Aproved"}, "BadRequest", "No type"),
         ({"verb": "signal", "id": "order-1", "type": "Approved"}, "BadRequest", "no fields of"),
     ],
-    ids=["no such workflow", "not paused", "no incident", "unknown type", "wrong fields"],
+    ids=["no such workflow", "not paused", "no incident", "misspelt type", "wrong fields"],
 )
 async def test_j3_a_refusal_is_answered_with_its_type_and_text(
     virtual_clock: VirtualClock, tmp_path: Path, request_: dict[str, Any], type: str, text: str

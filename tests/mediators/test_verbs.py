@@ -360,7 +360,8 @@ async def test_a_step_that_nobody_handles_waits_for_a_decision(system: System) -
     handle = await start(ref, Nowhere("one"))
     assert await handle.status() is Status.INCIDENT
     (incident,) = await handle.incidents()
-    assert incident.what == "No component handles NoComponent."
+    assert incident.what.startswith("No component handles NoComponent. Handled are: CrashDriver, ")
+    assert "SendSignal" not in incident.what, "the library's own verbs are none of a component"
     await handle.retry()
     await wait_all_tasks_blocked()
     assert await handle.status() is Status.INCIDENT

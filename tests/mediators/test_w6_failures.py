@@ -433,7 +433,8 @@ async def test_w6_a_message_that_nobody_handles_stands_as_an_incident(
         assert await handle.status() is Status.INCIDENT
         (incident,) = await handle.incidents()
         assert "No component handles Nobodys" in incident.what
-        assert "Pack" in incident.came, "what was accepted instead"
+        assert "Handled are: " in incident.what
+        assert "Pack" in incident.what, "what was accepted instead"
         await handle.cancel()
         with pytest.raises(WorkflowEnded):
             await handle.result()

@@ -265,7 +265,7 @@ def test_a_living_owner_is_asked_through_its_socket(
         assert "has the signal" in output(capsys, *signal)
         assert "'book approved by bob'" in output(capsys, "why", name, "order-1")
         assert "has ended" in output(capsys, *signal, code=3)
-        assert "No type" in output(capsys, "signal", name, "order-2", "--type", "os:system", code=3)
+        assert "No type" in output(capsys, "signal", name, "order-2", "--type", "Aproved", code=3)
         assert "cancelled" in output(capsys, "cancel", name, "order-2", "--reason", "enough")
         assert until(capsys, "was cancelled (enough)", "why", name, "order-2")
         assert "goes on" in output(capsys, "fork", name, "order-4", "order-4b")
@@ -442,3 +442,16 @@ def test_a_reader_that_goes_away_is_no_error(file: Path) -> None:
     )
     assert done.stderr == ""
     assert done.returncode == 0
+
+
+def test_w15_a_signal_that_nobody_waits_for_is_left_with_a_warning(
+    file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sent = ["workflows", "signal", str(file), "order-17", "--type", "shop:Approve"]
+    assert main(sent) == 0
+    printed = capsys.readouterr()
+    assert "is left in its inbox" in printed.out
+    assert printed.err == (
+        "understudy: order-17 waits for a signal tests.mediators.orders:Approved, not for "
+        "shop:Approve, which is kept until a receive() asks for it.\n"
+    )
