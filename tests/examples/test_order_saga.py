@@ -282,7 +282,7 @@ def test_stopped_from_outside_it_ends_in_order_and_a_later_run_goes_on(
     with subprocess.Popen(
         command(tmp_path, "--no-kill"), cwd=ROOT, stdout=subprocess.PIPE, encoding="utf-8"
     ) as process:
-        until(lambda: len(told(tmp_path).ended) > 5)
+        until(lambda: bool(told(tmp_path).ended))
         process.send_signal(how)
         out, _ = process.communicate()
     until(lambda: told(tmp_path).left)
@@ -290,7 +290,7 @@ def test_stopped_from_outside_it_ends_in_order_and_a_later_run_goes_on(
     if how is signal.SIGINT:
         assert process.returncode == INTERRUPTED
         assert f"Closed in order, {217 - len(story.ended)} orders left." in out
-    assert 5 < len(story.ended) < 217
+    assert 0 < len(story.ended) < 217
     assert (story.began, story.left, story.deaths) == (1, 1, 0)
 
     assert main(["--dir", str(tmp_path), "--no-kill"]) == RIGHT
