@@ -20,8 +20,8 @@ FARTHEST = 86_400.0
 
 
 class Agenda:
-    """What is due when, by the clock ``now``. Entries are not taken out: whoever takes one looks whether
-    it still means something."""
+    """What is due when, by the clock ``now``. Entries are not taken out: whoever takes one looks
+    whether it still means something."""
 
     __slots__ = (
         "_armed",

@@ -156,7 +156,8 @@ class Desk:
             raise TooManyWorkflows(f"{limit} workflows run already; start this one later.")
 
     def _same(self, number: int, encoded: Raw) -> bool:
-        """Whether the run was started with these contents."""
+        """Whether the run was started with these contents. Raises NoSuchWorkflow if it has just
+        been removed."""
         for data in self._driver.records(number)[:1]:
             started: Any = h.decode_turn(data).events[0]
             try:
@@ -165,7 +166,7 @@ class Desk:
                 raise VerbRefused(
                     f"The id {started.id!r} is taken by a workflow that cannot be read: {error}"
                 ) from error
-        return False
+        raise NoSuchWorkflow("A workflow of that id has just been removed; start it again.")
 
     def _replace(
         self,
@@ -246,6 +247,8 @@ class Desk:
 
         child = driver.find_open(command.id)
         row = driver.find(command.id) if child is None else None
+        if row is not None and row.over and not driver.records(row.number):
+            row = None  # a thread has removed it meanwhile
         there = child or row
         if there is not None and command.id not in driver.unreadable:
             if command.encoded is not None and not self._same(there.number, command.encoded):

@@ -7,10 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trio
 
-from actors import open_system
-from mediators import Retry
-from mediators.driver.driver import Driver
-from tests.mediators.shops import Boom, Do, Flow, Tell, World
+from mediators import Retry, Start, Status
+from tests.mediators.shops import Boom, Do, Flow, Tell, World, start
 
 if TYPE_CHECKING:
     from actors.testing import VirtualClock
@@ -50,18 +48,7 @@ async def test_w7_a_retry_does_not_wait_for_the_wall_clock(virtual_clock: Virtua
     assert await seconds_of_a_retry(virtual_clock) < 10
 
 
-async def test_without_a_clock_of_its_own_a_retry_waits_an_hour(
-    virtual_clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def by_the_wall(driver: Driver, seconds: float, entry: Any) -> None:
-        driver.agenda.enter(driver.now() + seconds, entry)
-
-    monkeypatch.setattr(Driver, "later", by_the_wall)
-    clock_set_after_the_pause_was_entered = await seconds_of_a_retry(virtual_clock)
-    assert clock_set_after_the_pause_was_entered > 0
-
-
-async def test_w15_a_sleep_goes_by_the_wall_clock(virtual_clock: VirtualClock) -> None:
+async def test_w3_a_sleep_goes_by_the_wall_clock(virtual_clock: VirtualClock) -> None:
     async def code(flow: Any) -> None:
         await flow.sleep(100)
 
@@ -78,3 +65,36 @@ async def test_w15_a_sleep_goes_by_the_wall_clock(virtual_clock: VirtualClock) -
             nursery.start_soon(set_back)
             await shop.call(Flow(), timeout=None)
         assert trio.current_time() - began == pytest.approx(150, abs=1)
+
+
+async def test_w15_a_signal_kept_past_its_time_is_a_dead_letter_and_not_read(
+    virtual_clock: VirtualClock,
+) -> None:
+    async def code(flow: Any) -> object:
+        return await flow.receive(Tell, timeout=1000)
+
+    world = World(virtual_clock, code)
+    async with world.running() as shop:
+        handle = await start(shop)
+        await handle.pause()
+        await handle.signal(Tell("old"), expires=5)
+        await trio.sleep(100)
+        await handle.resume()
+        await trio.sleep(1)
+        assert await handle.status() is Status.WAITING
+        assert "Expired" in world.kinds()
+
+
+async def test_w6_a_deadline_that_means_nothing_any_more_is_not_recorded_at_each_start(
+    virtual_clock: VirtualClock,
+) -> None:
+    async def code(flow: Any) -> None:
+        flow.pivot()
+        await flow.receive(Tell)
+
+    world = World(virtual_clock, code)
+    for _ in range(3):
+        async with world.running() as shop:
+            await shop.call(Start(Flow(), timeout=30.0))
+            await trio.sleep(100)
+            assert "Fired" not in world.kinds()

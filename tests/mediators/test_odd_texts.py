@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 import pytest
+import trio
 from trio.testing import wait_all_tasks_blocked
 
 from mediators import Retry, Status, VerbRefused
@@ -59,7 +60,7 @@ async def test_w6_what_a_component_fails_with_may_have_any_text(
     world = World(virtual_clock, step, script={"a": [error]})
     async with world.running() as shop:
         await start(shop)
-        await virtual_clock.advance(5)
+        await trio.sleep(5)
         assert shop.state == "up"
         assert shop.incarnation == 1
         assert "Failed" in world.kinds()
@@ -72,8 +73,8 @@ async def test_without_its_mechanism_such_a_text_is_a_crash_of_the_driver(
     world = World(virtual_clock, step, script={"a": [ValueError(ODD)]})
     async with world.running() as shop:
         await start(shop)
-        await virtual_clock.advance(5)
-        assert shop.state != "up"
+        await trio.sleep(5)
+        assert shop.incarnation > 1
 
 
 async def test_w6_a_mistake_may_have_any_text_and_is_read_again(
