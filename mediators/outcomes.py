@@ -14,8 +14,8 @@ What a step, a workflow or a verb may answer with besides a value::
     WorkflowCancelled        raised inside ``run`` only: a BaseException, as trio.Cancelled is
 
 What may leave ``run`` and end the workflow orderly is a ``Refusal``, ``StepFailed`` or
-``WorkflowEnded``; anything else that leaves it, or a branch of it, is a mistake in the code, and the
-workflow is paused with an :class:`Incident`.
+``WorkflowEnded``; anything else that leaves it, or a branch of it, is a mistake in the code, and
+the workflow is paused with an :class:`Incident`.
 """
 
 from __future__ import annotations

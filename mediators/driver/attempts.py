@@ -352,7 +352,8 @@ class Attempts:
         if isinstance(error, Unhandled):
             self._driver.forgetful.add(outcome.place)
             self._settle_by_hand(execution, command)
-        elif isinstance(error, NoSuchActor):
+        elif isinstance(error, NoSuchActor | CallTimeout):
+            # Not there, or still at work on the step itself.
             self._driver.later(DOWN, ("settle", execution, command))
         elif error is not None and path in execution.incidents:
             return
