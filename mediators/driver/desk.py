@@ -15,10 +15,11 @@ from actors.dispatch import NONE
 from mediators import history as h
 from mediators import verbs as v
 from mediators.driver.attempts import make_undo
+from mediators.driver.listing import entries_of, listed_runs, turns_before
 from mediators.execution.commands import ChildRun, Step, id_of, timeout_of
 from mediators.execution.execution import Execution
 from mediators.execution.guard import NoTask
-from mediators.execution.replay import describe, replay
+from mediators.execution.replay import replay
 from mediators.handle import Handle
 from mediators.journal.protocol import RunRow
 from mediators.outcomes import (
@@ -506,50 +507,22 @@ class Desk:
 
         def listed() -> None:
             try:
-                rows = self._rows(message)
+                rows = listed_runs(driver, message)
             except Exception as error:
                 refusal = VerbRefused(f"{type(error).__name__}: {text_of(error)}")
-                self._driver.out("fail", later, refusal)
+                driver.out("fail", later, refusal)
             else:
                 later.reply(rows)
 
         driver.call_out(listed)
-
-    def _rows(self, message: v.ListWorkflows) -> list[v.WorkflowInfo]:
-        # Whether a run waits or runs is not written down at every turn; who is at work knows.
-        wanted = message.status
-        refined = wanted in (Status.WAITING, Status.RUNNING)
-        rows = self._driver.shard.runs(
-            status=str(Status.RUNNING) if refined else wanted,
-            type=message.type,
-            limit=None if refined else message.limit,
-        )
-        found = []
-        for row in rows:
-            execution = self._driver.runs.get(row.number)
-            status = row.status if execution is None else str(execution.status)
-            if wanted in (None, "open", status):
-                found.append(
-                    v.WorkflowInfo(row.id, row.run, row.type, status, row.started, row.ended)
-                )
-        return found[: message.limit]
 
     def history(self, message: v.GetHistory, later: Later[Any]) -> None:
         """``GetHistory``."""
         self._check_readable(message.id)
         execution = self._driver.find_open(message.id)
         number = execution.number if execution is not None else self._row(message.id).number
-        entries = [
-            v.HistoryEntry(
-                turn.time,
-                type(event).__name__.lower(),
-                getattr(event, "path", ""),
-                describe(self._driver.types, event),
-            )
-            for turn in map(h.decode_turn, self._records(number, message.id))
-            for event in turn.events
-        ]
-        self._answer(later, entries)
+        records = self._records(number, message.id)
+        self._answer(later, entries_of(self._driver.types, records))
 
 
 VERBS: dict[type, Callable[[Desk, Any, Later[Any]], None]] = {
@@ -588,16 +561,3 @@ def fields_of(workflow: Any) -> dict[str, Any]:
     else:
         names = list(getattr(workflow, "__dict__", ()))
     return {name: getattr(workflow, name, None) for name in names}
-
-
-def turns_before(turns: list[h.Turn], path: str | None) -> list[h.Turn] | None:
-    """The turns before the outcome of a step; None if it has none. Ends are left out."""
-    kept: list[h.Turn] = []
-    for turn in turns:
-        trigger: Any = turn.events[0]
-        if path is not None and getattr(trigger, "path", None) == path:
-            return kept
-        if any(isinstance(each, h.Ended | h.Continued) for each in turn.events):
-            break
-        kept.append(turn)
-    return kept if path is None else None

@@ -197,11 +197,7 @@ class Execution:
 
     def key(self, path: str) -> str:
         """The idempotency key of a step, the same on every attempt and under every owner."""
-        id = self.id
-        if "/" in id or "%" in id:
-            # No other workflow's key may come out as the same.
-            id = id.replace("%", "%25").replace("/", "%2F")
-        return f"{id}/{self.run}/{path}"
+        return key_of(self.id, self.run, path)
 
     def encode(self, value: Any, what: str) -> Raw:
         """A payload for the journal. Raises NotEncodable."""
@@ -587,3 +583,11 @@ class Execution:
 def is_ending(bug: Bug) -> bool:
     """Whether it is an orderly ending that came after the pivot."""
     return isinstance(bug.__cause__, ENDINGS)
+
+
+def key_of(id: str, run: int, path: str) -> str:
+    """``workflow_id/run/step_path``; slashes in the id are escaped, so that no key of another
+    workflow comes out as the same."""
+    if "/" in id or "%" in id:
+        id = id.replace("%", "%25").replace("/", "%2F")
+    return f"{id}/{run}/{path}"

@@ -17,6 +17,7 @@ from typing import Any
 from actors import open_system
 from actors.testing import VirtualClock
 from mediators import Idempotent, SqliteJournal
+from mediators.execution.execution import key_of
 from mediators.journal.protocol import Batch
 from mediators.journal.sqlite import SqliteShard
 from supervisors import Child
@@ -119,7 +120,7 @@ def main() -> None:
         world.on_disk.write("time", clock.time)
         append(self, batch)
         for row in batch.runs:
-            world.names[row.number] = f"{row.id}/{row.run}/"
+            world.names[row.number] = key_of(row.id, row.run, "")
         world.note(batch.records)
 
     SqliteShard.append = noted  # type: ignore[method-assign]
@@ -130,7 +131,7 @@ def main() -> None:
     ) as before:
         if before is not world.journal:
             for row in before.runs():
-                world.names[row.number] = f"{row.id}/{row.run}/"
+                world.names[row.number] = key_of(row.id, row.run, "")
                 world.note([(row.number, 0, each.data) for each in before.history(row.number)])
 
     async def life() -> None:

@@ -13,6 +13,7 @@ from actors import Actor, ActorDied, NoSuchActor, Refusal, handles, open_system
 from actors.testing import VirtualClock
 from mediators import Handle, Idempotent, Mediator, MemoryJournal, Start, StepFailed, WorkflowEnded
 from mediators import history as h
+from mediators.execution.execution import key_of
 from mediators.idempotency.keystore import KeyStore
 from mediators.testing import settled
 from mediators.testing.crashing import Witnessed
@@ -103,7 +104,7 @@ class World:
         self.journal = Journal(self, before)
         if before is not None:
             for row in self.journal.read().runs():
-                self.names[row.number] = f"{row.id}/{row.run}/"
+                self.names[row.number] = key_of(row.id, row.run, "")
                 self.note(
                     [(row.number, 0, each.data) for each in before.read().history(row.number)]
                 )
@@ -185,7 +186,7 @@ class Journal(Witnessed):
         if dies and world.side:
             world.corpse = (self.copy(), world.snapshot(), world.now())
         for row in batch.runs:
-            world.names[row.number] = f"{row.id}/{row.run}/"
+            world.names[row.number] = key_of(row.id, row.run, "")
         world.note(batch.records)
 
 
