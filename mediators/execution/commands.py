@@ -307,7 +307,7 @@ class ChildRun(Command):
     def begin(self, execution: Execution) -> Any:
         own = execution.guarded(lambda: id_of(self.workflow))
         execution.guarded(lambda: timeout_of(self.workflow))
-        self.id = execution.key(self.path) if own is None else own
+        self.id = execution.child_id(self.path) if own is None else own
         self.encoded = execution.encode(self.workflow, self.path)
         execution.children += 1
         execution.produce(Spawned(self.path, self.id, self.encoded, self.detached))

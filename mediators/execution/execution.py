@@ -199,6 +199,10 @@ class Execution:
         """The idempotency key of a step, the same on every attempt and under every owner."""
         return key_of(self.id, self.run, path)
 
+    def child_id(self, path: str) -> str:
+        """The id of a child that has none of its own."""
+        return f"{self.id}/{self.run}/{path}"
+
     def encode(self, value: Any, what: str) -> Raw:
         """A payload for the journal. Raises NotEncodable."""
         return NOTHING if value is None else Raw(self.types.encode(value, what))

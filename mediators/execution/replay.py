@@ -103,7 +103,7 @@ def same(execution: Execution, recorded: Any, came: Any) -> bool:
         )
     if kind is h.Spawned:
         # Without an id of its own a child is named after its parent, which a fork is not.
-        named_after_parent = came.id == execution.key(came.path)
+        named_after_parent = came.id == execution.child_id(came.path)
         return (
             recorded.path == came.path
             and (recorded.id == came.id or named_after_parent)
