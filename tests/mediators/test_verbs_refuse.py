@@ -104,7 +104,7 @@ async def test_a_listing_that_fails_fails_its_caller(
             raise OverflowError("too much")
 
         with monkeypatch.context() as patch:
-            patch.setattr("mediators.driver.desk.Desk._rows", broken)
+            patch.setattr("mediators.driver.desk.listed_runs", broken)
             with pytest.raises(VerbRefused, match="too much"):
                 await shop.call(ListWorkflows())
         assert await shop.call(ListWorkflows()) == []
