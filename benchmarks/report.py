@@ -231,7 +231,7 @@ def document(
     parts = [
         INTRODUCTION.format(rounds=rounds).rstrip(),
         "## Targets",
-        targets_table(held(summaries)),
+        targets_table([each for each in held(summaries) if each.work.split(",")[0] in measured]),
         *measurements("Rates", "Ours to each peer", plain),
         *(("## A long run", flat) if flat else ()),
         *measurements("Durable workflows", "Our durable workflows to each peer's", durable),
