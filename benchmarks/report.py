@@ -12,7 +12,7 @@ from benchmarks.figures import FIGURES, shortened
 from benchmarks.roster import BY_NAME as PEER_BY_NAME
 from benchmarks.roster import PEERS
 from benchmarks.targets import Key, Outcome, outcomes
-from benchmarks.works import BY_NAME, OURS, WORKS
+from benchmarks.works import BY_NAME, OURS, WORKS, Work
 
 INTRODUCTION = """\
 # Performance
@@ -21,8 +21,8 @@ Written by `python -m benchmarks`: the works, the peers and what is alike betwee
 `benchmarks/`. Each run is a process of its own, start and warm-up are not timed, and messages are
 made beforehand: delivery is measured, not the construction of a dataclass. The peers take turns
 within a round, and the order rotates from round to round. A figure is the median of the rounds
-(here {rounds}) and a ratio the median of the ratios inside each round. Absolute figures move with
-the machine and with what else runs on it; compare ratios.
+(here {rounds}, fewer where it says so) and a ratio the median of the ratios inside each round.
+Absolute figures move with the machine and with what else runs on it; compare ratios.
 """
 
 DURABLE = """\
@@ -236,12 +236,20 @@ def document(
         *(("## A long run", flat) if flat else ()),
         *measurements("Durable workflows", "Our durable workflows to each peer's", durable),
         "## The works",
-        "\n".join(f"- `{work.name}` ({work.counts}): {work.measures}." for work in works),
+        "\n".join(
+            f"- `{work.name}` ({work.counts}{fewer(work, rounds)}): {work.measures}."
+            for work in works
+        ),
         "## Measured with",
         table(("", "version"), facts.items()),
         "\n".join(f"{name} was not measured: {why}." for name, why in skipped.items()),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def fewer(work: Work, rounds: int) -> str:
+    """How many rounds a work had that takes too long for all of them."""
+    return f", {work.rounds} rounds" if work.rounds and work.rounds < rounds else ""
 
 
 def measurements(title: str, against: str, summaries: Sequence[Summary]) -> list[str]:
