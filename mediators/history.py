@@ -4,7 +4,7 @@ A history is a list of turns. A turn is one event that came to the workflow, and
 it: the commands its code gave. Both go into one record, so that one is never on disk without the
 other. Replay feeds the events to the code again and compares what follows.
 
-Payloads (messages, answers, refusals) stay encoded in here; :mod:`mediators.payloads` knows them.
+Payloads (messages, answers, refusals) stay encoded in here; :mod:`actors.payloads` knows them.
 """
 
 from __future__ import annotations

@@ -9,6 +9,8 @@ import trio
 from msgspec import Raw
 
 from actors import ActorDied, CallTimeout, Crashed, NoSuchActor, Unhandled
+from actors.payloads.names import brief
+from actors.payloads.types import NotEncodable, Undecodable, UnknownType
 from actors.replies import Slot
 from actors.runtime import host
 from actors.runtime.calls import gone, is_closed
@@ -16,8 +18,6 @@ from mediators import history as h
 from mediators.execution.commands import Effect, Step
 from mediators.idempotency.middleware import Settle
 from mediators.outcomes import ENDINGS
-from mediators.payloads.names import brief
-from mediators.payloads.types import NotEncodable, Undecodable, UnknownType
 from mediators.retry import STEP_TIMEOUT
 from mediators.texts import text_of
 

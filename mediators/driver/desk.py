@@ -12,6 +12,7 @@ from msgspec import Raw
 
 from actors import Refusal
 from actors.dispatch import NONE
+from actors.payloads.types import NotEncodable, Undecodable, UnknownType, journal_name
 from mediators import history as h
 from mediators import verbs as v
 from mediators.driver.attempts import make_undo
@@ -33,7 +34,6 @@ from mediators.outcomes import (
     WorkflowEnded,
     how_it_ended,
 )
-from mediators.payloads.types import NotEncodable, Undecodable, UnknownType, journal_name
 from mediators.texts import check_text, shown, text_of
 
 if TYPE_CHECKING:

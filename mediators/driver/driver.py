@@ -12,6 +12,7 @@ from uuid import UUID
 import msgspec
 import trio
 
+from actors.payloads.types import Undecodable, UnknownType, journal_name
 from mediators import history as h
 from mediators.driver.agenda import Agenda
 from mediators.driver.attempts import Attempts
@@ -25,7 +26,6 @@ from mediators.execution.execution import NONE_AT_ALL, Execution
 from mediators.execution.replay import replay
 from mediators.journal.protocol import RunRow
 from mediators.outcomes import Incident, Status
-from mediators.payloads.types import Undecodable, UnknownType, journal_name
 from mediators.reading.rendering import read
 from mediators.routing import offered
 from mediators.telemetry import RunEnded, RunStarted, SlowTurn, WorkflowStopped
@@ -36,11 +36,11 @@ if TYPE_CHECKING:
     from msgspec import Raw
 
     from actors import Later
+    from actors.payloads.types import Types
     from actors.place import Place
     from mediators.execution.commands import ChildRun
     from mediators.history import Event
     from mediators.journal.protocol import Shard
-    from mediators.payloads.types import Types
 
 logger = logging.getLogger("mediators")
 

@@ -12,8 +12,8 @@ from mediators.verbs import HistoryEntry, ListWorkflows, WorkflowInfo
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from actors.payloads.types import Types
     from mediators.driver.driver import Driver
-    from mediators.payloads.types import Types
 
 
 def listed_runs(driver: Driver, message: ListWorkflows) -> list[WorkflowInfo]:

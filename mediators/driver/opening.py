@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from actors import is_orderly
+from actors.payloads.types import ANSWERS, NotEncodable, Types
 from mediators.driver.driver import Driver
 from mediators.driver.socket import serve_socket
 from mediators.journal.protocol import Journal, JournalDamaged, journal_of
 from mediators.options import check_options
 from mediators.outcomes import StepFailed, VerbRefused, WorkflowEnded
-from mediators.payloads.types import ANSWERS, NotEncodable, Types
 from mediators.routing import offered
 from supervisors.specs import class_of
 

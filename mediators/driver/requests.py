@@ -15,16 +15,16 @@ import msgspec
 from msgspec import Raw
 
 from actors import Refusal
+from actors.payloads.names import describe
+from actors.payloads.plans import encode_plain
 from mediators import verbs as v
 from mediators.outcomes import Status, how_it_ended
-from mediators.payloads.names import describe
-from mediators.payloads.plans import encode_plain
 from mediators.reading.rendering import short
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from mediators.payloads.types import Types
+    from actors.payloads.types import Types
     from mediators.reading.standing import Summary
 
 

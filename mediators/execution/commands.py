@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 from msgspec import Raw
 
 from actors import Call
+from actors.payloads.types import NotEncodable, journal_name
 from actors.validation import check_seconds
 from mediators.history import NIL, Awaited, Continued, Forked, Intended, Slept, Spawned
 from mediators.outcomes import Bug, Incident
-from mediators.payloads.types import NotEncodable, journal_name
 from mediators.retry import DEFAULT_RETRY, STEP_TIMEOUT, Retry
 from mediators.texts import check_text, text_of
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Raw
 
+from actors.payloads.types import NOTHING, NotEncodable
 from mediators.execution.branches import STUBBORN, Branch, Raised, close, refuse
 from mediators.execution.commands import WAIT, ChildRun, Command, Fork, Receive, Step
 from mediators.execution.cutting import collect_unsettled, cut, settle
@@ -47,13 +48,12 @@ from mediators.outcomes import (
     WorkflowCancelled,
     WorkflowEnded,
 )
-from mediators.payloads.types import NOTHING, NotEncodable
 from mediators.texts import check_text, shown, text_of, writable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from mediators.payloads.types import Types
+    from actors.payloads.types import Types
 
 
 NONE_AT_ALL: Mapping[str, Any] = MappingProxyType({})

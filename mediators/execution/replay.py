@@ -5,17 +5,17 @@ from __future__ import annotations
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
+from actors.payloads.types import Undecodable, UnknownType
 from mediators import history as h
 from mediators.execution.commands import ChildRun, Receive, Sleep, Step
 from mediators.execution.rollback import UNDO, Rollback
 from mediators.outcomes import Bug, Incident, Status
-from mediators.payloads.types import Undecodable, UnknownType
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from actors.payloads.types import Types
     from mediators.execution.execution import Execution
-    from mediators.payloads.types import Types
 
 
 def replay(execution: Execution, records: Sequence[bytes]) -> Incident | None:

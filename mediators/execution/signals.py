@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec import Raw
 
-from mediators.payloads.types import Undecodable, UnknownType, journal_name
+from actors.payloads.types import Undecodable, UnknownType, journal_name
 
 if TYPE_CHECKING:
     from mediators.execution.commands import Receive

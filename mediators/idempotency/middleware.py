@@ -15,6 +15,7 @@ import attrs
 
 from actors import Call, CallCycle, Later, Refusal
 from actors.mailbox import TOKEN, message_of, sender_of
+from actors.payloads.types import Types
 from actors.replies import Slot
 from actors.runtime import calls, host
 from actors.runtime.stages import Stage
@@ -22,7 +23,6 @@ from actors.turns import current_turn, refuse_cycle
 from actors.validation import check_seconds
 from mediators.idempotency.keystore import KeyStore
 from mediators.idempotency.transaction import Transaction
-from mediators.payloads.types import Types
 
 if TYPE_CHECKING:
     from actors import Actor, Envelope, Next, System

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import msgspec
 
-from mediators.payloads.plans import VERSION_KEY
-from mediators.payloads.types import _DATA, _DICT, _FROZENSET, _MAKE, _SET, _TIMEDELTA, _TUPLE
+from actors.payloads.plans import VERSION_KEY
+from actors.payloads.types import _DATA, _DICT, _FROZENSET, _MAKE, _SET, _TIMEDELTA, _TUPLE
 
 if TYPE_CHECKING:
     from msgspec import Raw

@@ -19,8 +19,8 @@ from mediators.routing import plan, tells
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from actors.payloads.types import Types
     from mediators.journal.protocol import RunRow
-    from mediators.payloads.types import Types
 
 
 @attrs.frozen

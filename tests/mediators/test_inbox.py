@@ -151,7 +151,7 @@ async def test_j3_without_the_inbox_taken_up_nothing_of_it_is_done(
 
 
 def test_a_value_is_built_by_its_name_only_among_registered_types() -> None:
-    from mediators.payloads.types import Types
+    from actors.payloads.types import Types
 
     types = Types([Charge])
     built = requests.value_of(types, "Charge", {"order": "1"})

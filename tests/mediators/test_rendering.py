@@ -14,7 +14,7 @@ import msgspec
 import pytest
 
 from actors import Refusal
-from mediators.payloads.types import Types
+from actors.payloads.types import Types
 from mediators.reading import rendering
 
 
@@ -162,7 +162,7 @@ def test_an_extension_of_newer_code_is_named_and_the_rest_is_read() -> None:
 
 def test_a_dict_whose_keys_have_no_hash_any_more_is_read_by_their_words() -> None:
     inner = msgspec.msgpack.encode([[1, 2], "a"])
-    from mediators.payloads.types import _DICT
+    from actors.payloads.types import _DICT
 
     data = msgspec.msgpack.encode(("", 1, msgspec.msgpack.Ext(_DICT, inner)))
     assert rendering.read(data) == {"[1, 2]": "a"}

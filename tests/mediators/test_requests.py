@@ -8,9 +8,9 @@ import attrs
 import pytest
 
 from actors import Call
+from actors.payloads.types import Types
 from mediators import verbs as v
 from mediators.driver import requests
-from mediators.payloads.types import Types
 from mediators.reading.standing import Pause, Standing, Summary
 from tests.mediators.orders import Approved, Charge, PlaceOrder
 

@@ -6,8 +6,8 @@ import attrs
 import pytest
 
 from actors import System
+from actors.payloads.types import Types, UnknownType
 from mediators import Mediator, MemoryJournal, Start, Status, VerbRefused, Workflow
-from mediators.payloads.types import Types, UnknownType
 from supervisors import Child
 
 

@@ -12,11 +12,11 @@ from msgspec import Raw
 from trio.testing import wait_all_tasks_blocked
 
 from actors import Actor, Call, Refusal, handles, open_system
+from actors.payloads.types import Types
 from mediators import Handle, Mediator, MemoryJournal, Start, Workflow
 from mediators import history as h
 from mediators.driver.driver import Driver
 from mediators.execution.commands import Fork
-from mediators.payloads.types import Types
 from mediators.reading import rendering
 from mediators.reading.summary import _Fold, summarize
 from mediators.reading.why import moment, ordinal, span, why

@@ -10,11 +10,11 @@ import pytest
 from msgspec import Raw
 from trio.testing import wait_all_tasks_blocked
 
+from actors.payloads.types import Types
 from mediators import Handle, MemoryJournal, Status, Workflow
 from mediators.driver import inbox, requests
 from mediators.execution import signals
 from mediators.execution.signals import Signal
-from mediators.payloads.types import Types
 from tests.mediators.sagas import Do, Ping, World, again, shop, spec, start
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ import pytest
 import trio
 
 from actors import Call, handles
+from actors.payloads.types import Types
 from mediators import Start, Workflow
-from mediators.payloads.types import Types
 from tests.mediators.shops import (
     HANG,
     Do,

@@ -8,10 +8,10 @@ import attrs
 import pytest
 
 from actors import Actor, Call, handles
+from actors.payloads.types import Types
 from mediators import Status
 from mediators import history as h
 from mediators.execution import replay as replaying
-from mediators.payloads.types import Types
 from supervisors import Child
 from tests.mediators.shops import HANG, Do, Flow, Other, Pack, Tell, Undo, World, start
 

@@ -9,13 +9,13 @@ import pytest
 import trio
 
 from actors import Call
+from actors.payloads.types import Types
 from mediators import (
     Retry,
     Status,
     StepFailed,
     WorkflowEnded,
 )
-from mediators.payloads.types import Types
 from tests.mediators.shops import (
     HANG,
     Boom,

@@ -9,11 +9,11 @@ import attrs
 import pytest
 
 from actors import Call
+from actors.payloads import NotEncodable
 from mediators import Mediator, NoSuchWorkflow, VerbRefused, Workflow
 from mediators.execution import mistakes
 from mediators.execution.commands import Sleep, Step
 from mediators.outcomes import Incident
-from mediators.payloads import NotEncodable
 from tests.mediators.sagas import Do, Ping, Simple, World, shop, spec, start
 
 if TYPE_CHECKING:

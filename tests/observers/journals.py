@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Raw
 
+from actors.payloads.types import Types
 from mediators import Mediator
 from mediators import history as h
 from mediators.journal import SqliteJournal
 from mediators.journal.protocol import Batch, RunRow
-from mediators.payloads.types import Types
 from tests.mediators.orders import Approved, Charge, OutOfStock, PlaceOrder, Refund, Reserve
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from mediators.execution.replay import replay
 from tests.mediators.torture.programs import SPENT, Node, Play, Program, walk
 
 if TYPE_CHECKING:
+    from actors.payloads.types import Types
     from mediators.journal import Reader, RunRow
-    from mediators.payloads.types import Types
     from tests.mediators.torture.world import World
 
 OVER = {"done", "failed", "cancelled"}

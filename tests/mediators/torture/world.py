@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from actors import Ref
+    from actors.payloads.types import Types
     from mediators.journal.protocol import Batch
-    from mediators.payloads.types import Types
 
 TABLES = """
 CREATE TABLE IF NOT EXISTS effects (

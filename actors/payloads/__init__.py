@@ -1,5 +1,5 @@
 """How messages, answers and refusals become bytes and come back."""
 
-from mediators.payloads.types import NotEncodable, Types, Undecodable, UnknownType
+from actors.payloads.types import NotEncodable, Types, Undecodable, UnknownType
 
 __all__ = ["NotEncodable", "Types", "Undecodable", "UnknownType"]

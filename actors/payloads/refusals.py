@@ -10,7 +10,7 @@ import attrs
 import msgspec
 from msgspec import Raw
 
-from mediators.payloads.names import (
+from actors.payloads.names import (
     NotEncodable,
     Undecodable,
     UnknownType,
@@ -19,7 +19,7 @@ from mediators.payloads.names import (
     journal_name,
     journal_names,
 )
-from mediators.payloads.plans import encode_plain
+from actors.payloads.plans import encode_plain
 
 _VERSION = 1
 _head = msgspec.msgpack.Decoder(tuple[str, int, Raw]).decode
@@ -30,7 +30,7 @@ _PLAIN = frozenset((str, int, bool, float, bytes, type(None)))
 
 class Refusals:
     """The exceptions of one journal that are answers: those of ``answers`` and what derives from
-    them. ``plain`` and ``decode`` are those of :class:`mediators.payloads.types.Types`."""
+    them. ``plain`` and ``decode`` are those of :class:`actors.payloads.types.Types`."""
 
     def __init__(
         self,

@@ -23,10 +23,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors import Call, Refusal
-from mediators.payloads import names as declared
-from mediators.payloads import plans
-from mediators.payloads import types as payloads
-from mediators.payloads.types import (
+from actors.payloads import names as declared
+from actors.payloads import plans
+from actors.payloads import types as payloads
+from actors.payloads.types import (
     NotEncodable,
     Types,
     Undecodable,
@@ -420,7 +420,7 @@ def test_j4_these_bytes_are_the_format_and_never_change(types: Types) -> None:
 
 PROGRAM = """
 import attrs, decimal
-from mediators.payloads.types import Types
+from actors.payloads.types import Types
 @attrs.frozen
 class Tagged:
     names: set[str]
@@ -451,8 +451,8 @@ def test_j4_equal_values_make_equal_bytes_under_every_hash_seed() -> None:
     assert len({run_with_seed(PROGRAM, seed) for seed in (1, 2, 3)}) == 1
     without = PROGRAM.replace(
         "import attrs, decimal",
-        "import attrs\nfrom mediators.payloads import plans\nplans.ordered = list\n"
-        "from mediators.payloads import types as payloads\npayloads.ordered = list\n"
+        "import attrs\nfrom actors.payloads import plans\nplans.ordered = list\n"
+        "from actors.payloads import types as payloads\npayloads.ordered = list\n"
         "payloads.Types._look_twice = lambda *_: None",
     )
     assert len({run_with_seed(without, seed) for seed in (1, 2, 3, 4)}) > 1

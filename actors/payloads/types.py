@@ -23,8 +23,8 @@ from msgspec import Raw
 from msgspec import inspect as shapes
 from msgspec.msgpack import Ext
 
-from actors import Refusal
-from mediators.payloads.names import (
+from actors.messages import Refusal
+from actors.payloads.names import (
     NotEncodable,
     Undecodable,
     UnknownType,
@@ -44,8 +44,8 @@ from mediators.payloads.names import (
     replies,
     shape,
 )
-from mediators.payloads.plans import VERSION_KEY, Compiler, Plan, encode_plain, ordered
-from mediators.payloads.refusals import Refusals
+from actors.payloads.plans import VERSION_KEY, Compiler, Plan, encode_plain, ordered
+from actors.payloads.refusals import Refusals
 
 __all__ = [
     "ANSWERS",

@@ -1,6 +1,6 @@
 """The names of types in journals, their versions, and what is asked of a class at its declaration.
 
-Everything here is a function over classes; :mod:`mediators.payloads.plans` makes what runs for
+Everything here is a function over classes; :mod:`actors.payloads.plans` makes what runs for
 each value.
 """
 
@@ -21,7 +21,7 @@ import attrs
 import msgspec
 from msgspec import inspect as shapes
 
-from actors import Call
+from actors.messages import Call
 
 CLASSES = (shapes.DataclassType, shapes.StructType, shapes.NamedTupleType)
 

@@ -18,7 +18,7 @@ import msgspec
 from msgspec import Raw
 from msgspec import inspect as shapes
 
-from mediators.payloads.names import (
+from actors.payloads.names import (
     CLASSES,
     NotEncodable,
     Undecodable,

@@ -12,8 +12,8 @@ import msgspec
 import pytest
 
 from actors import Call
-from mediators.payloads import names, plans
-from mediators.payloads.types import NotEncodable, Types
+from actors.payloads import names, plans
+from actors.payloads.types import NotEncodable, Types
 
 
 class Nameless:
