@@ -18,6 +18,8 @@ from actors.exits import (
     Unhandled,
     is_orderly,
 )
+from actors.isolation.ends import ProcessDied, RemoteError
+from actors.isolation.options import Process
 from actors.messages import Call, Down, Envelope, Idle, Refusal
 from actors.middleware import Middleware, Next
 from actors.monitors import Monitor
@@ -49,8 +51,11 @@ __all__ = [
     "Next",
     "NoSuchActor",
     "Normal",
+    "Process",
+    "ProcessDied",
     "Ref",
     "Refusal",
+    "RemoteError",
     "Shutdown",
     "StartFailed",
     "Startable",

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, TypeVarTuple
 
 from actors.dispatch import NONE, Routes, callback_kind, route_tables
 from actors.exits import MailboxFull, Normal, is_orderly
-from actors.mailbox import CAUSE, CORRELATION, ID, MESSAGE, SENDER
+from actors.mailbox import CAUSE, CORRELATION, ID, MESSAGE, SENDER, TOKEN, is_exempt
 from actors.messages import Envelope
 from actors.replies import Later
 from actors.runtime import calls, host
@@ -56,6 +56,8 @@ class Actor:
     on_stop_kind: ClassVar[int] = NONE
     has_states: ClassVar[bool] = False
     """Whether ``@handles(state=...)`` means something."""
+    hands_on: ClassVar[bool] = False
+    """Whether it takes messages that its class has no handler for."""
     middleware: Sequence[Middleware] = ()
     """What stands around every handler, outermost first."""
 
@@ -190,16 +192,16 @@ class Actor:
         """
         place = self._home
         item = calls.sent(place, event)
-        origin = item[SENDER:6] if type(item) is tuple else (place, 0, 0, 0)
-        above = place.house.parent
-        while above is not None:
-            face = above.ref._place
-            if face.handles(type(event)):
-                face.post(event, origin=origin)
-                return
-            above = above.parent
-        reason = "an event no parent has a handler for"
-        place.scheduler.dead_letter(place, (event, None, *origin), reason)
+        calls.rise(place, event, item[SENDER:6] if type(item) is tuple else (place, 0, 0, 0))
+
+    def heartbeat(self) -> None:
+        """A sign of life, from within a long computation. Not a checkpoint.
+
+        An isolated actor whose event loop does not come round for the ``heartbeat`` of its
+        :class:`actors.Process` is taken for dead, and its process killed; called now and then, this
+        prevents that. Costs well under a microsecond; in any other actor it does nothing.
+        """
+        self._home.scheduler.system.beat()
 
     def start_soon(self, task: Callable[[*Args], Awaitable[object]], *args: *Args) -> None:
         """Run an async function beside the turns. It lives no longer than the actor, and its crash
@@ -268,6 +270,9 @@ class Actor:
         item = identified(handled, place.scheduler.next_id)
         message = item[MESSAGE]
         item = (message, slot, *item[SENDER:6])
+        if is_exempt(handled) and handled[TOKEN].follows:
+            handled[TOKEN].set_aside()
+            item = (*item, handled[TOKEN])
         # What is being handled is the very item set aside: see lifecycle.crash.
         if turn is not None:
             turn.item = item

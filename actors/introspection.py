@@ -31,6 +31,8 @@ R = TypeVar("R")
 
 TIMEOUT = 5.0
 """Seconds a request waits for the running turn to end."""
+ASKED = 1
+"""Of ``place.suspended``: somebody has asked for it."""
 LAST = 10
 """Messages remembered by :func:`record`."""
 
@@ -66,19 +68,21 @@ class Debug:
 
 async def suspend(ref: Ref[Any], *, timeout: float = TIMEOUT) -> None:
     """Handle no messages until :func:`resume`; they queue. Suspending twice is suspending once."""
-    await _request(ref, lambda place: setattr(place, "suspended", True), timeout)
+    await _request(ref, lambda place: setattr(place, "suspended", place.suspended | ASKED), timeout)
 
 
 async def resume(ref: Ref[Any], *, timeout: float = TIMEOUT) -> None:
     """Handle messages again, in the order they came."""
-    await _request(ref, lambda place: setattr(place, "suspended", False), timeout)
+    await _request(
+        ref, lambda place: setattr(place, "suspended", place.suspended & ~ASKED), timeout
+    )
 
 
 async def get_state(ref: Ref[Any], *, timeout: float = TIMEOUT) -> dict[str, Any]:
     """The attributes of the actor, by name: a new dict of the very objects, which are not to be
     changed. Fields hidden from reports are in it. For a state machine ``machine_state`` is one of
     them."""
-    return await _request(ref, lambda place: attributes(place.actor), timeout)
+    return await _request(ref, state_of, timeout, inside=True)
 
 
 async def replace_state(
@@ -105,7 +109,7 @@ async def replace_state(
             raise
         return after
 
-    return await _request(ref, replace, timeout)
+    return await _request(ref, replace, timeout, inside=True)
 
 
 async def record(ref: Ref[Any], last: int = LAST, *, timeout: float = TIMEOUT) -> None:
@@ -149,10 +153,14 @@ async def format_state(ref: Ref[Any], *, timeout: float = TIMEOUT) -> str:
     """The state as reports show it: hidden fields stay hidden."""
     from actors.reports import formatted_state
 
-    return await _request(ref, formatted_state, timeout)
+    return await _request(ref, formatted_state, timeout, inside=True)
 
 
-async def _request(ref: Ref[Any], function: Callable[[Place], R], timeout: float) -> R:
+async def _request(
+    ref: Ref[Any], function: Callable[[Place], R], timeout: float, *, inside: bool = False
+) -> R:
+    """Run a function of the actor's place between two turns; ``inside``: in the process in which
+    the actor itself lives."""
     check_seconds("timeout", timeout)
     await trio.lowlevel.checkpoint()
     place = ref._place
@@ -173,7 +181,11 @@ async def _request(ref: Ref[Any], function: Callable[[Place], R], timeout: float
     if turn is not None:
         turn.begin_wait(slot)
     try:
-        place.request(serve, slot)
+        ask = getattr(place.actor, "_ask_inside", None) if inside else None
+        if ask is not None:
+            ask(function, slot)
+        else:
+            place.request(serve, slot)
         return await calls.answer(slot, None)  # type: ignore[no-any-return]
     finally:
         if turn is not None:
@@ -185,6 +197,11 @@ class Request:
     """A request of this module, where an error speaks of a message."""
 
     function: Callable[[Place], object]
+
+
+def state_of(place: Place) -> dict[str, Any]:
+    """The attributes of who lives in a place."""
+    return attributes(place.actor)
 
 
 def attributes(actor: Any) -> dict[str, Any]:

@@ -32,11 +32,30 @@ NOWHERE: Origin = (None, 0, 0, 0)
 class Token(Protocol):
     """What put an exempt message into the queue: a timer, a monitor, the library itself."""
 
+    @property
+    def follows(self) -> bool:
+        """Whether it goes along when the message is set aside, and is told so."""
+        ...
+
     def taken(self) -> None:
         """The message has left the queue."""
 
+    def set_aside(self) -> None:
+        """The message was put into the stash; it will be taken once more."""
 
-class Exempt:
+
+class Unasked:
+    """The part of a token that does not follow its message into the stash."""
+
+    __slots__ = ()
+
+    follows = False
+
+    def set_aside(self) -> None:
+        """Nothing to do."""
+
+
+class Exempt(Unasked):
     """The token of messages that nobody asks about again."""
 
     __slots__ = ()

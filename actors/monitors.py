@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from actors.exits import Crashed, NoSuchActor
+from actors.mailbox import Unasked
 from actors.messages import Down
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ class Watcher(Protocol):
         """It has ended."""
 
 
-class Monitor:
+class Monitor(Unasked):
     """One watch on one incarnation: exactly one ``Down``, unless cancelled before. Made by
     :meth:`actors.Actor.monitor` and :meth:`actors.Ref.monitor`."""
 

@@ -7,7 +7,7 @@ may be a hundred thousand of them; what happens to it is in :mod:`actors.runtime
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias
 
 from actors.dispatch import NONE, Routes
 from actors.mailbox import EXEMPT, ID, NOWHERE, Mailbox, Origin, message_of
@@ -103,6 +103,9 @@ class Place:
         "watchers",
     )
 
+    far: ClassVar[bool] = False
+    """Whether it stands for a place of another process."""
+
     def __init__(
         self,
         scheduler: Scheduler,
@@ -147,7 +150,8 @@ class Place:
         self.control: deque[Callable[[Place], object]] | None = None
         self.middleware: Any = None
         self.debug: Debug | None = None
-        self.suspended = False
+        self.suspended = 0
+        """Who holds it up: no message is handled until nobody does."""
         self.ready_due = False
         self.held: Held | None = None
         self.watchers: list[Watcher] | None = None

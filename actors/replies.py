@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import trio
 
@@ -10,7 +10,6 @@ from actors.exits import ActorError, CallTimeout
 from actors.messages import Refusal
 
 if TYPE_CHECKING:
-    from actors.mailbox import Mailbox, Waiting
     from actors.place import Place
     from actors.timers import Cell, Timers
 
@@ -18,6 +17,13 @@ R = TypeVar("R", contravariant=True)
 
 CALL_TIMEOUT = 5.0
 """Seconds a call waits unless told otherwise."""
+
+
+class Queue(Protocol):
+    """Where a call may stand besides its mailbox."""
+
+    def withdraw(self, entry: Any, /) -> None:
+        """Nobody waits for its answer any more."""
 
 
 class Slot:
@@ -60,8 +66,9 @@ class Slot:
         self.deadline = deadline
         self.inherited = inherited
         self.task: trio.lowlevel.Task | None = None
-        self.room: tuple[Mailbox, Waiting] | None = None
-        """Where it waits for room in a full mailbox, if it had to."""
+        self.room: tuple[Queue, Any] | None = None
+        """Where it stands besides: among those who wait for room in a full mailbox, or among what
+        is on its way to another process."""
         self.cell: Cell | None = None
         """Where the deadline is entered, while it is."""
         self.done = False
@@ -87,8 +94,8 @@ class Slot:
         self.done = True
         self.holder = None
         if self.room is not None:
-            mailbox, waiting = self.room
-            mailbox.withdraw(waiting)
+            queue, entry = self.room
+            queue.withdraw(entry)
             self.room = None
         if self.cell is not None:
             self.place.scheduler.timers.drop(self.cell)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from actors.mailbox import Unasked
 from actors.messages import Idle
 from actors.turns import present_correlation
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from actors.timers import Timer
 
 
-class ActorTimer:
+class ActorTimer(Unasked):
     """A timer of one incarnation: :meth:`Actor.after` and ``every`` return one.
 
     Of the turn that set it, sender and correlation id go along with the message.
@@ -81,7 +82,7 @@ class ActorTimer:
             self._place.post(self.message, self, self._origin)
 
 
-class IdleTimer:
+class IdleTimer(Unasked):
     """Sends ``Idle`` when no message has come for some seconds, once per quiet spell."""
 
     __slots__ = ("_last", "_place", "_queued", "_seconds", "_timer", "message")

@@ -50,6 +50,29 @@ class ActorUnresponsive:
 
 
 @attrs.frozen
+class ProcessStarted:
+    """The process of an isolated actor is at work, ``seconds`` after it was asked for; ``warm``: it
+    was forked."""
+
+    ref: Ref[Any]
+    pid: int
+    warm: bool
+    seconds: float
+
+
+@attrs.frozen
+class ProcessEnded:
+    """The process of an isolated actor has ended and is reaped: by a signal (its name), or with an
+    exit code. ``peak`` is the most memory it has had resident, in bytes."""
+
+    ref: Ref[Any]
+    pid: int
+    signal: str | None
+    code: int | None
+    peak: int
+
+
+@attrs.frozen
 class DeadLetter:
     """A one-way message that nobody handled. ``reason`` is a short sentence."""
 

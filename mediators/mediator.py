@@ -85,6 +85,7 @@ class Mediator(Actor):
 
     supervises: ClassVar[bool] = True
     coordinates: ClassVar[bool] = True
+    hands_on: ClassVar[bool] = True
     components: Sequence[Any] = ()
     """The actors it coordinates: ``Child`` or actor classes, in start order."""
     max_restarts: int = 3

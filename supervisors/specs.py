@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar, Typ
 import attrs
 
 from actors import Actor
+from actors.isolation.options import Isolation, check_isolation
+from actors.isolation.shipping import check
 from actors.validation import check_choice, check_number, is_int
 
 if TYPE_CHECKING:
@@ -86,8 +88,11 @@ class Child(Generic[A]):
         its end counts for ``auto_shutdown``; not with ``permanent``
     ``mailbox``
         how many messages may queue: 10,000; ``math.inf``
-    ``isolation``, ``memory_limit``
-        ``None``: the actor runs in this process
+    ``isolation``
+        ``"process"``, or a :class:`actors.Process` with its options: the actor runs in an operating
+        system process of its own. ``None``: in this one
+    ``memory_limit``
+        bytes of memory that process may have: 16 MiB or more; ``None`` for any
 
     Raises TypeError or ValueError for anything else, saying what is accepted.
     """
@@ -102,8 +107,8 @@ class Child(Generic[A]):
     backoff: Backoff | None
     significant: bool
     mailbox: float
-    isolation: None
-    memory_limit: None
+    isolation: Isolation | None
+    memory_limit: int | None
 
     def __init__(
         self,
@@ -118,8 +123,8 @@ class Child(Generic[A]):
         backoff: Backoff | None = None,
         significant: bool = False,
         mailbox: float = MAILBOX,
-        isolation: None = None,
-        memory_limit: None = None,
+        isolation: Isolation | None = None,
+        memory_limit: int | None = None,
     ) -> None:
         supervises = _check_factory(cls, len(args))
         if shutdown is None:
@@ -176,6 +181,8 @@ _DEFAULTS = {
     "backoff": None,
     "significant": False,
     "mailbox": MAILBOX,
+    "isolation": None,
+    "memory_limit": None,
 }
 
 
@@ -296,10 +303,8 @@ def _validate(spec: Child[Any]) -> None:
         if not is_int(spec.mailbox) or spec.mailbox < 1:
             raise ValueError(f"mailbox is an int of 1 or more, or math.inf. Got: {spec.mailbox!r}")
     if spec.isolation is not None or spec.memory_limit is not None:
-        got = f"{spec.isolation!r}, {spec.memory_limit!r}"
-        raise ValueError(
-            "isolation and memory_limit are None: actors run in this process. Got: " + got
-        )
+        check_isolation(spec.isolation, spec.memory_limit)
+        check(spec.factory, spec.args)
 
 
 def _validate_significant(spec: Child[Any]) -> None:

@@ -144,12 +144,18 @@ class Compiler:
     """Makes the functions of a :class:`Plan` out of its annotations.
 
     ``plan`` gives the plan of a class inside, ``plain`` the self-describing form of a value whose
-    annotation says nothing.
+    annotation says nothing, and of one of the classes that are ``carried``.
     """
 
-    def __init__(self, plan: Callable[[Any], Plan], plain: Callable[[Any, str], Any]) -> None:
+    def __init__(
+        self,
+        plan: Callable[[Any], Plan],
+        plain: Callable[[Any, str], Any],
+        carried: tuple[type, ...] = (),
+    ) -> None:
         self._plan = plan
         self._plain = plain
+        self._carried = carried
 
     def finish(self, plan: Plan) -> None:
         """Give ``plan`` its ``fields`` and ``record``. Raises TypeError naming class and field."""
@@ -202,7 +208,9 @@ class Compiler:
         """What makes plain data of a value at ``where``. Raises TypeError for what has none."""
         if isinstance(node, shapes.Metadata):
             return self.convert(node.type, where)
-        if _says_nothing(node):
+        if _says_nothing(node) or (
+            isinstance(node, shapes.CustomType) and _origin(node) in self._carried
+        ):
             plain = self._plain
             return lambda value: plain(value, where)
         if isinstance(node, shapes.FloatType):
@@ -346,9 +354,14 @@ def kind_of(node: Any) -> Any:
         return tuple
     if isinstance(node, shapes.DictType | shapes.TypedDictType):
         return dict
-    if isinstance(node, (*CLASSES, shapes.EnumType)):
-        return typing.get_origin(node.cls) or node.cls
+    if isinstance(node, (*CLASSES, shapes.EnumType, shapes.CustomType)):
+        return _origin(node)
     return _EXACT.get(type(node), Any)
+
+
+def _origin(node: Any) -> Any:
+    """The class a node is of, without the arguments of a generic one."""
+    return typing.get_origin(node.cls) or node.cls
 
 
 def _says_nothing(node: Any) -> bool:

@@ -85,6 +85,9 @@ class Types:
     ``answers`` are the exceptions that are recorded as answers, with their subclasses.
     """
 
+    carried: tuple[type, ...] = ()
+    """Further classes that a field may be annotated with; ``_other`` gives the form of a value."""
+
     def __init__(
         self, classes: Iterable[Any] = (), *, answers: tuple[type[BaseException], ...] = ANSWERS
     ) -> None:
@@ -97,7 +100,7 @@ class Types:
         """Why a class that was offered is not here."""
         self.handled: tuple[str, ...] = ()
         """The names of the messages that components handle, for what is said of a stranger."""
-        self._compiler = Compiler(self._plan, self._plain)
+        self._compiler = Compiler(self._plan, self._plain, self.carried)
         self._decode_plain = msgspec.msgpack.Decoder(ext_hook=self._extension).decode
         self._refusals = Refusals(answers, self._plain, self._decode_plain)
         for each in classes:
@@ -310,6 +313,10 @@ class Types:
         plan = self._plans.get(kind)
         if plan is not None:
             return Ext(_DATA, encode_plain(plan.record(value)))
+        return self._other(value, where)
+
+    def _other(self, value: Any, where: str) -> Any:
+        """The form of a value that is neither plain nor of a registered class."""
         raise NotEncodable(f"{where} holds {self._stranger(value)}")
 
     def _stranger(self, value: Any) -> str:

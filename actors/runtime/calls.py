@@ -28,7 +28,7 @@ from actors.validation import check_seconds
 if TYPE_CHECKING:
     from actors.dispatch import Route
     from actors.exits import Exit
-    from actors.mailbox import Mailbox, Waiting
+    from actors.mailbox import Mailbox, Origin, Waiting
     from actors.messages import Envelope
     from actors.place import Place
     from actors.turns import Turn
@@ -279,6 +279,19 @@ def hand_on(place: Place, item: Any, *, awaited: bool = False) -> None:
             place.scheduler.ready.append(place)
         else:
             place.scheduler.schedule(place)
+
+
+def rise(place: Place, event: object, origin: Origin) -> None:
+    """``Actor.notify``: to the nearest place above that has a handler for such an event."""
+    above = place.house.parent
+    while above is not None:
+        face = above.ref._place
+        if face.handles(type(event)):
+            face.post(event, origin=origin)
+            return
+        above = above.parent
+    reason = "an event no parent has a handler for"
+    place.scheduler.dead_letter(place, (event, None, *origin), reason)
 
 
 async def stop(place: Place, exit: Exit, timeout: float | None) -> bool:

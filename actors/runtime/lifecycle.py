@@ -76,7 +76,13 @@ def build(place: Place) -> None:
     if hasattr(factory, "func"):
         args, kwargs, factory = (*factory.args, *args), factory.keywords, factory.func
     actor: Any
-    if isinstance(factory, type) and (actor := factory._housed(place)) is not None:  # type: ignore[attr-defined]
+    if getattr(spec, "isolation", None) is not None:
+        from actors.isolation.isolated import isolated
+
+        actor = isolated(spec)
+        actor._place = place
+        place.actor = actor
+    elif isinstance(factory, type) and (actor := factory._housed(place)) is not None:  # type: ignore[attr-defined]
         actor._place = place
         place.actor = actor
     elif isinstance(factory, type):
@@ -171,6 +177,8 @@ def stop(place: Place, exit: Exit, within: float | None) -> Pending | None:
     """
     if not place.running:
         return None
+    if place.far:
+        return place.ask_stop(exit)  # type: ignore[attr-defined,no-any-return]
     pending = Pending(place)
     if place.stops is None:
         place.stops = []
@@ -351,7 +359,8 @@ def release(place: Place, exit: Exit) -> None:
     if place.mailbox is not None:
         place.mailbox.bring_back()
     place.control = None
-    place.suspended = place.ready_due = False
+    place.suspended = 0
+    place.ready_due = False
     if place.host is not None:
         place.host.leave()
     place.actor = place.context = place.item = place.slot = place.host = None

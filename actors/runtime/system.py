@@ -96,7 +96,9 @@ class System:
         self.context = contextvars.Context()
         self.scheduler = Scheduler(self)
         self.telemetry.changed = self.scheduler.renew_budget
-        self._prefix = f"{self.random.getrandbits(32):08x}"
+        self.beat: Callable[[], object] = lambda: None
+        """Called by ``Actor.heartbeat``: somebody may watch over this process."""
+        self.id_prefix = f"{self.random.getrandbits(32):08x}"
         self._watchdog = watchdog
         self._shared: dict[Hashable, Closeable] | None = {}
         """None once the system has stopped."""
@@ -113,7 +115,7 @@ class System:
 
     def id_text(self, number: int) -> str:
         """The text of a message id: the system's own prefix and a number."""
-        return f"{self._prefix}-{number}"
+        return f"{self.id_prefix}-{number}"
 
     # -- for users
 

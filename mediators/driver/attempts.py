@@ -75,8 +75,8 @@ class Attempt(Slot):
         """The answer is there. As Slot does, where no task waits."""
         self.done = True
         if self.room is not None:
-            mailbox, waiting = self.room
-            mailbox.withdraw(waiting)
+            queue, entry = self.room
+            queue.withdraw(entry)
             self.room = None
         driver = self.driver
         driver.outcomes.append(self)

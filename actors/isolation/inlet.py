@@ -1,0 +1,167 @@
+"""Messages that have come from another process: their reply slots, and when they are taken."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from weakref import ref as weak
+
+import trio
+from msgspec import Raw
+
+from actors.exits import NoSuchActor
+from actors.isolation.faults import fault_of, undecodable
+from actors.isolation.frames import Answer, Failed, Message, Refused
+from actors.messages import Refusal
+from actors.payloads.names import NotEncodable
+from actors.replies import Slot
+from actors.runtime import calls
+
+if TYPE_CHECKING:
+    from actors.isolation.link import Link
+    from actors.place import Place
+
+
+class Arrival(Slot):
+    """The reply slot of a call that has come over a link: its answer goes back there."""
+
+    __slots__ = ("key", "link", "number", "unheard")
+
+    key: str | None
+
+    def __init__(self, link: Link, frame: Message, message: object, place: Place) -> None:
+        left = frame.left
+        deadline = None if left is None else trio.current_time() + left
+        super().__init__(message, place, None, deadline)
+        self.link = link
+        self.number = frame.number
+        self.key = frame.key
+        self.unheard = False
+        """Its caller has gone."""
+
+    def settle(self) -> None:
+        """There is an answer."""
+        super().settle()
+        if self.link.arrivals.pop(self.number, None) is not None:
+            self.link.send_back(self)
+
+    def drop(self) -> None:
+        """The caller has gone: a handler that runs goes on, one that has not begun does not."""
+        super().settle()
+
+
+class Ticket:
+    """Of one message that has come in: tells the other end when it is taken."""
+
+    __slots__ = ("inlet", "number")
+
+    follows = True
+
+    def __init__(self, inlet: Inlet, number: int) -> None:
+        self.inlet = inlet
+        self.number = number
+
+    def taken(self) -> None:
+        """It is about to be handled."""
+        inlet = self.inlet
+        inlet.link.page.took(self.number)
+        inlet.took(self.number)
+
+    def set_aside(self) -> None:
+        """It was put into the stash."""
+        self.inlet.link.page.set_aside(self.number)
+
+
+class Inlet:
+    """The way in to one place here."""
+
+    __slots__ = ("_place", "_told", "_took", "link", "number", "offered")
+
+    def __init__(self, link: Link, number: int, place: Place) -> None:
+        self.link = link
+        self.number = number
+        self._place = weak(place)
+        self._took = 0
+        self._told = 0
+        self.offered = False
+        """The classes of the messages handled there are known to the link."""
+
+    @property
+    def place(self) -> Place | None:
+        """None once nobody has it any more."""
+        return self._place()
+
+    def took(self, number: int) -> None:
+        """A message was taken; told with the next packet, or when the window grows narrow."""
+        link = self.link
+        # What comes back out of the stash has a lower number than was told of.
+        if number > self._took:
+            self._took = number
+            link.moved.add(self)
+            if number - self._told > link.window // 4:
+                link.hurry()
+
+    def news(self) -> tuple[int, int]:
+        """The number of this inlet, and up to where everything was taken."""
+        self._told = self._took
+        return self.number, self._took
+
+    def arrive(self, frame: Message) -> None:
+        """Put a message into the queue, or answer at once what cannot be handled."""
+        link = self.link
+        place = self.place
+        if place is None:
+            self._refuse(frame, NoSuchActor("The place is gone; nobody will answer."))
+            return
+        try:
+            message = link.types.decode(frame.payload)
+        except Exception as error:
+            self._refuse(frame, undecodable(error))
+            return
+        slot: Slot | None = None
+        if frame.call:
+            slot = link.arrivals[frame.number] = Arrival(link, frame, message, place)
+        sender = None if frame.sender is None else link.hear(frame.sender)
+        ids = (frame.id, frame.correlation, frame.cause)
+        if calls.is_closed(place):
+            self.took(frame.number)
+            place.scheduler.refuse(place, (message, slot, sender, *ids))
+            return
+        mailbox = place.open_mailbox()
+        mailbox.exempt += 1
+        mailbox.append((message, slot, sender, *ids, Ticket(self, frame.number)))
+        if place.idle:
+            place.scheduler.schedule(place)
+
+    def _refuse(self, frame: Message, error: BaseException) -> None:
+        self.took(frame.number)
+        if frame.call:
+            self.link.send(Failed(frame.number, fault_of(error)))
+        else:
+            self.link.undelivered(frame, error)
+
+
+def answer_of(arrival: Arrival, link: Link) -> Answer | Refused | Failed:
+    """The frame that carries an answer back."""
+    error = arrival.error
+    number = arrival.number
+    try:
+        if error is None:
+            payload = link.types.encode(arrival.value, f"the answer to {_name(arrival)}")
+            frame: Answer | Refused = Answer(number, Raw(payload))
+        elif isinstance(error, Refusal):
+            payload = link.types.encode_refusal(error)
+            frame = Refused(number, Raw(payload))
+        else:
+            return Failed(number, fault_of(error))
+        if len(payload) > link.max_message:
+            raise NotEncodable(
+                f"An answer has at most {link.max_message} bytes (max_message). "
+                f"Got: {len(payload)}, to {_name(arrival)}"
+            )
+    except NotEncodable as failure:
+        return Failed(number, fault_of(failure))
+    return frame
+
+
+def _name(arrival: Any) -> str:
+    return type(arrival.message).__name__

@@ -1,0 +1,520 @@
+"""The parent's side of an isolated actor: who stands for it in its place and watches its process.
+
+The place is an ordinary one: its queue, its name, its monitors and its supervisor are here.
+Messages go on to the process, answers come back. What happens to the process happens to the place:
+it comes up when the actor there is up, and closes when the process is reaped.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from actors.exits import Crashed, Killed, Normal, is_orderly
+from actors.isolation import frames as f
+from actors.isolation import page as pages
+from actors.isolation import shipping
+from actors.isolation.ends import End, ProcessDied, died
+from actors.isolation.far import Far, ForwardRoutes
+from actors.isolation.faults import error_of, exit_fault, exit_of
+from actors.isolation.keeper import keeper_of
+from actors.isolation.link import MAIN, Link
+from actors.isolation.options import check_isolation, check_platform
+from actors.isolation.outlet import Flight, Outlet
+from actors.runtime import calls, lifecycle
+from actors.runtime.stages import Pending
+from actors.telemetry import ProcessEnded, ProcessStarted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from actors.exits import Exit
+    from actors.isolation.ends import Verdict
+    from actors.isolation.keeper import Worker
+    from actors.isolation.options import Process
+    from actors.mailbox import Origin
+    from actors.place import Place
+    from actors.replies import Slot
+    from actors.runtime.stages import Steps
+    from actors.timers import Timer
+
+LOOKS = 4
+"""How often a process is looked at in the time it may be silent."""
+STACK = 0.1
+"""Seconds a silent process has to note where its code is, before it is killed."""
+DETACHED = 1.0
+"""Seconds a process may live on after it has closed its connection."""
+BEYOND = 1.0
+"""Seconds after which last words are cut off that did not end in their own time."""
+STACK_SIGNAL = 64
+"""SIGRTMAX: a worker notes where its code is."""
+LONGEST_STACK = 1 << 16
+
+
+class Isolated(Far):
+    """Lives in the place of an actor that runs in a process of its own."""
+
+    __slots__ = (
+        "_beats",
+        "_crashed",
+        "_end",
+        "_farewell",
+        "_gone",
+        "_link",
+        "_looking",
+        "_options",
+        "_page",
+        "_silent",
+        "_stack",
+        "_starting",
+        "_state",
+        "_verdict",
+        "_worker",
+    )
+
+    def __init__(self, options: Process) -> None:
+        self._options = options
+        self._link: Downlink | None = None
+        self._page: pages.Page | None = None
+        self._stack = -1
+        """The descriptor of the file into which the worker notes where its code is."""
+        self._worker: Worker | None = None
+        self._starting: Pending | None = None
+        self._gone: Pending | None = None
+        """The end of the process."""
+        self._end: End | None = None
+        self._farewell: Exit | None = None
+        """What the actor there has ended with, once it has said so."""
+        self._crashed = False
+        """Its crash is reported already."""
+        self._verdict: Verdict | None = None
+        self._looking: Timer | None = None
+        self._beats = 0
+        self._silent = 0
+        self._state = "<in its own process>"
+
+    def format_state(self) -> object:
+        """What the actor itself has told last."""
+        return Told(self._state)
+
+    def _prepare(self, place: Place) -> None:
+        place.routes = ForwardRoutes(handled(place.spec.factory))
+
+    # -- start
+
+    def _children_up(self) -> Steps | None:
+        return self._bring_up()
+
+    def _bring_up(self) -> Steps:
+        """Start the process, and wait until the actor in it is up."""
+        check_platform()
+        place = self._place
+        self._starting, self._gone = _pending(place), _pending(place)
+        began = trio.current_time()
+        try:
+            self._launch()
+        except BaseException:
+            self._let_go()
+            raise
+        timeout = place.spec.start_timeout
+        timers = place.scheduler.timers
+        timer = timers.after(timeout, self._too_slow) if timeout < float("inf") else None
+        failure = yield self._starting
+        if timer is not None:
+            timer.cancel()
+        if failure is not None:
+            yield self._gone
+            self._let_go()
+            raise failure
+        assert self._worker is not None
+        telemetry = place.scheduler.telemetry
+        if ProcessStarted in telemetry.active:
+            seconds = trio.current_time() - began
+            telemetry.emit(ProcessStarted(place.ref, self._worker.pid, self._worker.warm, seconds))
+        self._look()
+
+    def _launch(self) -> None:
+        """The connection, the page, the process, and the first frame."""
+        place, options = self._place, self._options
+        system = place.scheduler.system
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        descriptor = pages.make()
+        self._stack = os.memfd_create("understudy-stack", os.MFD_CLOEXEC)
+        try:
+            self._page = pages.Page(descriptor)
+            link = self._link = Downlink(self, ours, self._page, options)
+            link.stand_for(place)
+            self._outlet = Outlet(link, MAIN, place)
+            first = self._first_frame(link)
+            self._worker = keeper_of(system).start(
+                [theirs.fileno(), descriptor, self._stack],
+                warm=options.warm,
+                modules=shipping.modules_of(place.spec.factory, place.spec.args),
+                ended=self._ended,
+            )
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+            os.close(descriptor)
+        link.start()
+        link.send(first)
+
+    def _first_frame(self, link: Downlink) -> f.Begin:
+        place, options = self._place, self._options
+        system = place.scheduler.system
+        spec: Any = place.spec
+        above = None if place.house.parent is None else place.house.parent.ref._place
+        return f.Begin(
+            code=shipping.pack((spec.factory, spec.args), link.speak),
+            home=place.path,
+            above=None if above is None else link.speak(above),
+            name=place.name,
+            incarnation=place.incarnation,
+            prefix=system.id_prefix,
+            first_id=place.scheduler.next_id() << 40,
+            seed=system.random.getrandbits(63),
+            directory=os.getcwd(),
+            heartbeat=None if options.heartbeat is None else options.heartbeat / LOOKS / 2,
+            memory_limit=spec.memory_limit,
+            window=options.window,
+            max_message=options.max_message,
+            log_level=logging.getLogger().getEffectiveLevel(),
+        )
+
+    def started(self, frame: f.Started) -> None:
+        """The actor there is up, or has declined to run."""
+        if frame.declined:
+            self._place.ending = Normal()
+        self._resolve_start(None)
+
+    def start_failed(self, frame: f.StartFailed) -> None:
+        """The actor there did not come up, and its process is about to end."""
+        self._resolve_start(error_of(frame.fault, self._place, None))
+
+    def _too_slow(self) -> None:
+        timeout = self._place.spec.start_timeout
+        self._resolve_start(trio.TooSlowError(f"it was not up after {timeout} s"))
+        self._terminate()
+
+    def _resolve_start(self, failure: BaseException | None) -> None:
+        if self._starting is not None:
+            self._starting.resolve(failure)
+
+    # -- end
+
+    def _children_down(self, exit: Exit) -> Steps | None:
+        return self._bring_down(exit)
+
+    def _bring_down(self, exit: Exit) -> Steps:
+        """Have the actor there end, and wait for the end of its process."""
+        place = self._place
+        assert self._gone is not None
+        if self._end is None and self._link is not None:
+            if isinstance(exit, Killed):
+                self._terminate()
+            elif self._farewell is None and not self._crashed:
+                self._link.send(f.Stop(exit_fault(exit)))
+            elif self._crashed:
+                grace = lifecycle.CRASH_GRACE + BEYOND
+                place.scheduler.timers.after(grace, self._terminate)
+        yield self._gone
+        if self._farewell is None and place.ending is not None and is_orderly(place.ending):
+            # It was to end in order, and has not.
+            lifecycle.stop_failed(place, self._death())
+        self._fail_flights()
+        self._let_go()
+
+    def exited(self, frame: f.Exited) -> None:
+        """The actor there has ended; its process follows."""
+        exit = self._farewell = exit_of(frame.exit)
+        place = self._place
+        if isinstance(exit, Crashed):
+            if place.state == "up" and not self._crashed:
+                self._fell(exit.exception)
+            elif place.ending is not None and is_orderly(place.ending):
+                # Its last words.
+                lifecycle.stop_failed(place, exit.exception)
+        elif place.ending is None or is_orderly(place.ending):
+            place.ending = exit
+            place.look()
+
+    def crashed(self, frame: f.Crashed) -> None:
+        """An exception has left the actor there."""
+        self._state = frame.state
+        if self._place.state == "up":
+            self._fell(error_of(frame.fault, self._place, None))
+
+    def _fell(self, error: BaseException) -> None:
+        self._crashed = True
+        flight = self._last_taken()
+        lifecycle.crash(self._place, error, None if flight is None else flight.queued)
+
+    def _ended(self, end: End) -> None:
+        """The process has ended and is reaped."""
+        self._end = end
+        place, link = self._place, self._link
+        assert link is not None and self._gone is not None and self._starting is not None
+        link.read_rest()
+        telemetry = place.scheduler.telemetry
+        if ProcessEnded in telemetry.active:
+            pid = 0 if self._worker is None else self._worker.pid
+            telemetry.emit(ProcessEnded(place.ref, pid, end.signal, end.code, end.peak))
+        if self._looking is not None:
+            self._looking.cancel()
+            self._looking = None
+        if not self._starting.done:
+            self._resolve_start(self._death())
+        elif place.state == "up" and self._farewell is None and not self._crashed:
+            if place.ending is None:
+                self._fell(self._death())
+            self._fail_flights()
+        self._gone.resolve()
+
+    def _death(self) -> ProcessDied:
+        flight = self._last_taken()
+        spec: Any = self._place.spec
+        return died(
+            self._place.path,
+            0 if self._worker is None else self._worker.pid,
+            self._end or End(None),
+            message=None if flight is None else flight.message,
+            verdict=self._verdict,
+            heartbeat=self._options.heartbeat,
+            memory_limit=spec.memory_limit,
+            stack=self._noted_stack(),
+        )
+
+    def _last_taken(self) -> Flight | None:
+        """The message that was taken last, if it is still known."""
+        link, page = self._link, self._page
+        if link is None or page is None:
+            return None
+        number = page.latest
+        return next((each for each in self._outlet.flights() if each.number == number), link.latest)
+
+    def _noted_stack(self) -> str:
+        try:
+            noted = os.pread(self._stack, LONGEST_STACK, 0)
+        except OSError:
+            return ""
+        return noted.decode("utf-8", "replace").strip()
+
+    def _fail_flights(self) -> None:
+        """Nobody will answer what was begun; what was not goes back into the queue."""
+        place = self._place
+        exit = place.ending or Killed()
+        self._outlet.give_up(lambda flight: calls.died(place, flight.message, exit))
+
+    def _let_go(self) -> None:
+        """Give back what the process was spoken to by."""
+        if self._looking is not None:
+            self._looking.cancel()
+        if self._link is not None:
+            self._link.close()
+        if self._page is not None:
+            self._page.close()
+            self._page = None
+        if self._stack >= 0:
+            os.close(self._stack)
+            self._stack = -1
+
+    # -- what is done about it
+
+    def _kill_children(self) -> None:
+        self._terminate()
+
+    def _hurry(self) -> None:
+        if self._place.state == "starting":
+            self._terminate()
+
+    def _terminate(self) -> None:
+        if self._worker is not None:
+            self._worker.terminate()
+
+    def condemn(self, verdict: Verdict) -> None:
+        """End the process, for its own fault."""
+        if self._verdict is None and self._end is None and self._worker is not None:
+            self._verdict = verdict
+            self._worker.kill()
+
+    def _look(self) -> None:
+        """Whether it has shown a sign of life since the last look. Looks are counted, and not the
+        time between them: where this process stood still, that one may have, too."""
+        heartbeat = self._options.heartbeat
+        page = self._page
+        if heartbeat is None or page is None or self._end is not None:
+            return
+        beats = page.beats
+        self._silent = self._silent + 1 if beats == self._beats else 0
+        self._beats = beats
+        timers = self._place.scheduler.timers
+        if self._silent < LOOKS:
+            self._looking = timers.after(heartbeat / LOOKS, self._look)
+            return
+        assert self._worker is not None
+        if _is_stopped(self._worker.pid):
+            self.condemn("stopped")
+        else:
+            self._worker.send(STACK_SIGNAL)
+            self._looking = timers.after(STACK, lambda: self.condemn("silent"))
+
+    def detached(self) -> None:
+        """Nothing comes from the process any more. Usually it has ended, and we are about to be
+        told."""
+        if self._end is None:
+            timers = self._place.scheduler.timers
+            timers.after(DETACHED, lambda: self.condemn("detached"))
+
+    # -- introspection
+
+    def _ask_inside(self, function: Callable[[Place], Any], slot: Slot) -> None:
+        """Run a function of the actor's place in its own process; its answer goes to ``slot``."""
+        link = self._link
+        assert link is not None
+        try:
+            code = shipping.pack(function, link.speak)
+        except TypeError as error:
+            slot.fail(error)
+            return
+        number = link.next_number()
+        flight = Flight(number, slot.message, slot, None, self._outlet)
+        link.flights[number] = flight
+        slot.room = (self._outlet, flight)
+        link.page.took(number)
+        link.send(f.Inspect(number, code))
+
+
+class Downlink(Link):
+    """The parent's end of a link."""
+
+    def __init__(
+        self, owner: Isolated, connection: socket.socket, page: pages.Page, options: Process
+    ) -> None:
+        self._owner = owner
+        super().__init__(
+            owner._place.scheduler.system,
+            connection,
+            page,
+            window=options.window,
+            max_message=options.max_message,
+        )
+
+    def handlers(self) -> Mapping[type, Callable[[Any], object]]:
+        """What a worker says of itself."""
+        owner = self._owner
+        return {
+            f.Started: owner.started,
+            f.StartFailed: owner.start_failed,
+            f.Crashed: owner.crashed,
+            f.Exited: owner.exited,
+            f.Report: self._rises,
+            f.Log: self._log,
+        }
+
+    def ended(self, broken: f.BrokenLink | None) -> None:
+        """The worker has ended, or is to."""
+        if broken is not None:
+            logging.getLogger("actors").error("%s: %s", self._owner._place.path, broken)
+            self._owner.condemn("broken")
+        else:
+            self._owner.detached()
+
+    def declare(self) -> None:
+        """Ship the classes of what is about to be sent."""
+        news = self.types.news[:]
+        try:
+            self.send(f.Code(shipping.pack(news, self.speak)))
+        except TypeError as error:
+            from actors.payloads.names import NotEncodable
+
+            self.types.told.difference_update(news)
+            names = ", ".join(each.__qualname__ for each in news)
+            raise NotEncodable(f"{names} cannot be sent to another process: {error}") from error
+        finally:
+            self.types.news.clear()
+
+    def report(self, event: object, origin: Origin) -> None:
+        """Events rise, they do not come down."""
+        raise NotImplementedError
+
+    def _rises(self, frame: f.Report) -> None:
+        place = self._owner._place
+        for above in place.ancestors:
+            for message in above._place.routes.messages:
+                self.types.offer(message)
+        try:
+            event = self.types.decode(frame.payload)
+        except Exception as error:
+            logging.getLogger("actors").warning(
+                "%s: an event that rises cannot be read: %s", place.path, error
+            )
+            return
+        calls.rise(place, event, (place, frame.id, frame.correlation, frame.cause))
+
+    def _log(self, frame: f.Log) -> None:
+        logger = logging.getLogger(frame.logger)
+        if logger.isEnabledFor(frame.level):
+            record = logger.makeRecord(
+                frame.logger, frame.level, frame.path, frame.line, frame.text, (), None
+            )
+            record.created = frame.created
+            worker = self._owner._worker
+            record.process = None if worker is None else worker.pid
+            logger.handle(record)
+
+
+class Told(str):
+    """What somebody has told of himself: shown as it is."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+def isolated(spec: Any) -> Isolated | None:
+    """Who stands for the actor of ``spec`` here; None if it is to live here itself."""
+    isolation = getattr(spec, "isolation", None)
+    if isolation is None:
+        return None
+    options = check_isolation(isolation, spec.memory_limit)
+    assert options is not None
+    return Isolated(options)
+
+
+def handled(factory: Any) -> Mapping[type, str] | None:
+    """The classes of messages that whoever ``factory`` makes handles; None if that is not known
+    before he is made, or if something stands between him and his messages."""
+    cls = factory
+    while hasattr(cls, "func"):
+        cls = cls.func
+    routes = getattr(cls, "routes", None)
+    middleware: Any = getattr(cls, "middleware", ())
+    if not isinstance(cls, type) or routes is None or getattr(cls, "hands_on", False):
+        return None
+    if hasattr(middleware, "__get__") or middleware:
+        return None
+    return {message: name for each in routes.values() for message, name in each.messages.items()}
+
+
+def _pending(place: Place) -> Pending:
+    """Something under way in another process: nobody here is waited for."""
+    pending = Pending(place)
+    pending.holder = None
+    return pending
+
+
+def _is_stopped(pid: int) -> bool:
+    """Whether a process is suspended by a signal."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
+            return file.read().rpartition(")")[2].split()[0] in ("T", "t")
+    except (OSError, IndexError):
+        return False

@@ -1,0 +1,452 @@
+"""A link: one end of the connection between two systems in two processes.
+
+Both ends are alike. Each has *inlets*, one for each of its places that the other may speak to, and
+*far places* that stand for those of the other. A message goes out by an outlet and comes in by an
+inlet; its answer goes back by its number.
+"""
+
+from __future__ import annotations
+
+import logging
+from abc import ABC, abstractmethod
+from collections import deque
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary, WeakValueDictionary
+
+import trio
+from msgspec import Raw
+
+from actors.exits import Crashed, NoSuchActor
+from actors.isolation import frames as f
+from actors.isolation.far import FarPlace
+from actors.isolation.faults import error_of, exit_fault, exit_of, undecodable
+from actors.isolation.inlet import Inlet, answer_of
+from actors.isolation.wire import WireTypes
+from actors.place import factory_name
+from actors.runtime import lifecycle
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable, Mapping
+
+    from actors.exits import Exit
+    from actors.isolation.inlet import Arrival
+    from actors.isolation.outlet import Flight
+    from actors.isolation.page import Page
+    from actors.mailbox import Origin
+    from actors.place import Place
+    from actors.runtime.stages import Pending
+    from actors.runtime.system import System
+
+logger = logging.getLogger("actors")
+
+_PAUSE = 0.001
+CHUNK = 1 << 18
+"""Bytes read at once."""
+MAIN = 0
+"""The number of the inlet that every worker has: that of the actor it was made for."""
+
+
+class Link(ABC):
+    """What both ends have in common. ``window`` and ``max_message`` are those of
+    :class:`actors.isolation.options.Process`."""
+
+    def __init__(
+        self,
+        system: System,
+        connection: socket.socket,
+        page: Page,
+        *,
+        window: int,
+        max_message: int,
+    ) -> None:
+        self.system = system
+        self.page = page
+        self.window = window
+        self.max_message = max_message
+        self.types = WireTypes(self.speak, self.hear)
+        self.flights: dict[int, Flight] = {}
+        """The calls that are out, by number."""
+        self.arrivals: dict[int, Arrival] = {}
+        """The calls that have come in and are not answered."""
+        self.moved: set[Inlet] = set()
+        """Inlets with something to tell of what was taken."""
+        self.latest: Flight | None = None
+        """What was answered, or taken, last."""
+        self._connection = connection
+        self._inlets: dict[int, Inlet] = {}
+        self._numbers: WeakKeyDictionary[Place, int] = WeakKeyDictionary()
+        self._fars: WeakValueDictionary[int, FarPlace] = WeakValueDictionary()
+        self._main: FarPlace | Place | None = None
+        self._questions: dict[int, Pending] = {}
+        self._out: list[f.Frame] = []
+        """What the next packet consists of, of about ``_size`` bytes."""
+        self._size = 0
+        self._full: deque[list[f.Frame]] = deque()
+        """Packets before that which have grown large enough."""
+        self._urgent = False
+        """The other end is to be told of what was taken, whether there is something else or not."""
+        self._number = 0
+        self._limit = 64
+        """So many inlets, and those whose places are no more are let go."""
+        self._task: trio.lowlevel.Task | None = None
+        """The writer, while it waits for something to write."""
+        self._closed = False
+        self._splitter = f.Splitter(max_message + f.OVERHEAD)
+        self._handlers: dict[type, Callable[[Any], object]] = {
+            f.Message: self._arrived,
+            f.Answer: self._answered,
+            f.Refused: self._refused,
+            f.Failed: self._failed,
+            f.Taken: self._taken,
+            f.Abandoned: self._abandoned,
+            f.Watch: self._watch,
+            f.Down: self._down,
+            f.StopFar: self._stop_far,
+            **self.handlers(),
+        }
+
+    # -- what the two kinds of ends do differently
+
+    @abstractmethod
+    def handlers(self) -> Mapping[type, Callable[[Any], object]]:
+        """What is done with the frames that only this kind of end gets."""
+
+    @abstractmethod
+    def ended(self, broken: f.BrokenLink | None) -> None:
+        """Nothing comes in any more; ``broken`` says what was wrong with what came last."""
+
+    @abstractmethod
+    def declare(self) -> None:
+        """Tell the other end of the classes in ``types.news``."""
+
+    @abstractmethod
+    def report(self, event: object, origin: Origin) -> None:
+        """An event rises to the other end."""
+
+    # -- places
+
+    def stand_for(self, place: Place) -> None:
+        """``place`` is what the main inlet of the other end is known as here."""
+        self._main = place
+
+    def admit(self, place: Place, number: int | None = None) -> int:
+        """Let the other end speak to a place of this one; the number of its inlet."""
+        known = self._numbers.get(place)
+        if known is None:
+            known = self.next_number() if number is None else number
+            self._numbers[place] = known
+            self._inlets[known] = Inlet(self, known, place)
+            if len(self._inlets) > self._limit:
+                self._inlets = {
+                    n: each for n, each in self._inlets.items() if each.place is not None
+                }
+                self._limit = 2 * len(self._inlets) + 64
+        return known
+
+    def speak(self, place: Place) -> f.Address:
+        """The address of a place, for the other end."""
+        if place is self._main:
+            return f.Address(True, MAIN)
+        if isinstance(place, FarPlace) and place.link is self:
+            return f.Address(True, place.number)
+        name = factory_name(place.spec.factory)
+        return f.Address(False, self.admit(place), place.path, name, place.incarnation)
+
+    def hear(self, address: f.Address, echo: bool = False) -> Place:
+        """The place of an address that has come from the other end; with ``echo``, of one that was
+        meant for it."""
+        if address.yours != echo:
+            inlet = self._inlets.get(address.id)
+            place = None if inlet is None else inlet.place
+            return self._nowhere(address) if place is None else place
+        if address.id == MAIN and self._main is not None:
+            return self._main
+        far = self._fars.get(address.id)
+        if far is None:
+            far = FarPlace(self, address.id, address.path, address.name, address.incarnation)
+            if self._closed:
+                far.lose(ConnectionError("The process it lived in has ended."))
+            else:
+                self._fars[address.id] = far
+        return far
+
+    def _nowhere(self, address: f.Address) -> Place:
+        """The other end speaks of a place that nobody here has any more."""
+        place = FarPlace(self, address.id, address.path, address.name, address.incarnation)
+        place.lose(NoSuchActor("The place is gone."))
+        return place
+
+    # -- out
+
+    def next_number(self) -> int:
+        """For messages, questions and inlets alike."""
+        self._number += 1
+        return self._number
+
+    def question(self, pending: Pending) -> int:
+        """The number under which the answer to a question will come: it resolves ``pending``."""
+        number = self.next_number()
+        if self._closed:
+            pending.resolve(None)
+        else:
+            self._questions[number] = pending
+        return number
+
+    def send(self, frame: f.Frame, size: int = 0) -> None:
+        """Have a frame sent, together with whatever else comes up until the writer's turn."""
+        if self._closed:
+            return
+        self._out.append(frame)
+        self._size += size + f.HEADING
+        if self._size > f.PACKET:
+            self._full.append(self._out)
+            self._out, self._size = [], 0
+        if self._task is not None:
+            self.wake()
+
+    def hurry(self) -> None:
+        """Tell of what was taken, though there may be nothing else to send."""
+        self._urgent = True
+        self.wake()
+
+    def wake(self) -> None:
+        """Have the writer look."""
+        task, self._task = self._task, None
+        if task is not None:
+            trio.lowlevel.reschedule(task)
+
+    def send_back(self, arrival: Arrival) -> None:
+        """The answer to a call that has come in."""
+        frame = answer_of(arrival, self)
+        payload = getattr(frame, "payload", None)
+        self.send(frame, 0 if payload is None else memoryview(payload).nbytes)
+
+    def undelivered(self, frame: f.Message, error: BaseException) -> None:
+        """A one-way message has come that cannot be delivered."""
+        logger.warning("A message from another process is lost: %s", error)
+
+    # -- in
+
+    def _arrived(self, frame: f.Message) -> None:
+        inlet = self._inlets.get(frame.target)
+        if inlet is None:
+            raise f.BrokenLink(f"A message to a place that was never spoken of: {frame.target}")
+        if not inlet.offered:
+            inlet.offered = True
+            self._offer(inlet)
+        inlet.arrive(frame)
+
+    def _offer(self, inlet: Inlet) -> None:
+        """Let the classes be known that are handled at a place: those of what comes in there."""
+        place = inlet.place
+        if place is not None and place.running:
+            for routes in type(place.actor).routes.values():
+                for message in routes.messages:
+                    self.types.offer(message)
+            for message in place.routes.messages:
+                self.types.offer(message)
+
+    def _answered(self, frame: f.Answer) -> None:
+        flight = self._landed(frame.number)
+        if flight is not None:
+            assert flight.slot is not None
+            try:
+                value = self.types.decode(frame.payload)
+            except Exception as error:
+                flight.slot.fail(undecodable(error))
+            else:
+                flight.slot.reply(value)
+        elif (pending := self._questions.pop(frame.number, None)) is not None:
+            pending.resolve(self.types.decode(frame.payload))
+
+    def _refused(self, frame: f.Refused) -> None:
+        flight = self._landed(frame.number)
+        if flight is not None:
+            assert flight.slot is not None
+            try:
+                error = self.types.decode_refusal(frame.payload)
+            except Exception as failure:
+                error = undecodable(failure)
+            flight.slot.fail(error)
+
+    def _failed(self, frame: f.Failed) -> None:
+        flight = self._landed(frame.number)
+        if flight is not None:
+            assert flight.slot is not None
+            flight.slot.fail(error_of(frame.fault, flight.outlet.place, flight.message))
+
+    def _landed(self, number: int) -> Flight | None:
+        flight = self.flights.pop(number, None)
+        if flight is not None:
+            self.latest = flight
+            if flight.slot is not None:
+                flight.slot.room = None
+        return flight
+
+    def _taken(self, frame: f.Taken) -> None:
+        place = self._main if frame.target == MAIN else self._fars.get(frame.target)
+        if place is not None and place.running:
+            place.actor._outlet.taken(frame.number)
+
+    def _abandoned(self, frame: f.Abandoned) -> None:
+        arrival = self.arrivals.pop(frame.number, None)
+        if arrival is not None:
+            arrival.drop()
+
+    # -- ends of others
+
+    def _watch(self, frame: f.Watch) -> None:
+        place = self._place(frame.target)
+        if place is None:
+            exit = exit_fault(Crashed(NoSuchActor("The place is gone.")))
+            self._tell_down(frame.target, 0, exit)
+        elif place.running:
+            place.watch(FarWatcher(self, frame.target, place.incarnation))
+        else:
+            never = Crashed(NoSuchActor(f"{place.path} is {place.state} and never ran."))
+            exit = exit_fault(place.exit or never)
+            self._tell_down(frame.target, place.incarnation, exit)
+
+    def _tell_down(self, target: int, incarnation: int, exit: f.Fault) -> None:
+        self.send(f.Down(target, incarnation, exit))
+
+    def _down(self, frame: f.Down) -> None:
+        far = self._fars.get(frame.target)
+        if far is not None:
+            far.down(frame.incarnation, exit_of(frame.exit))
+
+    def _stop_far(self, frame: f.StopFar) -> None:
+        place = self._place(frame.target)
+        pending = None if place is None else lifecycle.stop(place.house, exit_of(frame.exit), None)
+        done = f.Answer(frame.number, Raw(self.types.encode(pending is not None)))
+        if pending is None:
+            self.send(done)
+        else:
+            pending.then(lambda _: self.send(done))
+
+    def _place(self, target: int) -> Place | None:
+        inlet = self._inlets.get(target)
+        return None if inlet is None else inlet.place
+
+    # -- the connection
+
+    def start(self) -> None:
+        """Have two tasks read and write, until the other end is no more."""
+        nursery = self.system.nursery
+        nursery.start_soon(self._read, name="link, reading")
+        nursery.start_soon(self._write, name="link, writing")
+
+    def close(self) -> None:
+        """Nothing goes in or out any more. Idempotent."""
+        if self._closed:
+            return
+        self._closed = True
+        trio.lowlevel.notify_closing(self._connection)
+        self._connection.close()
+        self._out.clear()
+        self._full.clear()
+        self.wake()
+        gone = ConnectionError("The process it lived in has ended.")
+        for far in list(self._fars.values()):
+            far.lose(gone)
+        for pending in self._questions.values():
+            pending.resolve(None)
+        self._questions.clear()
+        for arrival in list(self.arrivals.values()):
+            self.arrivals.pop(arrival.number).drop()
+
+    async def drained(self) -> None:
+        """Wait until everything is written that was to be sent. A checkpoint."""
+        while not self._closed and (self._out or self._full or self._task is None):  # noqa: ASYNC110
+            await trio.sleep(_PAUSE)
+
+    async def _read(self) -> None:
+        """Read packets, and do what they say, until there are no more."""
+        broken: f.BrokenLink | None = None
+        with trio.CancelScope(shield=True):
+            while broken is None:
+                try:
+                    await trio.lowlevel.wait_readable(self._connection)
+                    data = self._connection.recv(CHUNK)
+                except BlockingIOError:
+                    continue
+                except (trio.ClosedResourceError, OSError):
+                    break
+                if not data:
+                    break
+                broken = self._take_in(data)
+        self.ended(broken)
+
+    def read_rest(self) -> None:
+        """Take in what a process that has ended had still sent. Not a checkpoint."""
+        broken = None
+        while broken is None:
+            try:
+                data = self._connection.recv(CHUNK)
+            except OSError:
+                return
+            if not data:
+                return
+            broken = self._take_in(data)
+
+    def _take_in(self, data: bytes) -> f.BrokenLink | None:
+        """Do what has come in; returns what was wrong with it."""
+        try:
+            for frame in self._splitter.feed(data):
+                handler = self._handlers.get(type(frame))
+                if handler is None:
+                    raise f.BrokenLink(f"A {type(frame).__name__} does not belong here.")
+                handler(frame)
+        except f.BrokenLink as error:
+            return error
+        return None
+
+    async def _write(self) -> None:
+        """Write what has come together, a packet at a time."""
+        with trio.CancelScope(shield=True):
+            while not self._closed:
+                if not (self._out or self._full or self._urgent):
+                    self._task = trio.lowlevel.current_task()
+                    await trio.lowlevel.wait_task_rescheduled(_never_aborts)
+                    continue
+                await self._send_all(memoryview(f.packed(self._packet())))
+
+    def _packet(self) -> list[f.Frame]:
+        if self._full:
+            return self._full.popleft()
+        packet, self._out, self._size = self._out, [], 0
+        self._urgent = False
+        if self.moved:
+            packet += [f.Taken(*inlet.news()) for inlet in self.moved]
+            self.moved.clear()
+        return packet
+
+    async def _send_all(self, view: memoryview) -> None:
+        connection = self._connection
+        while view:
+            try:
+                view = view[connection.send(view) :]
+            except BlockingIOError:
+                await trio.lowlevel.wait_writable(connection)
+            except (trio.ClosedResourceError, OSError):
+                return  # whoever reads finds out
+
+
+class FarWatcher:
+    """Somebody at the other end waits for the end of an incarnation here."""
+
+    __slots__ = ("_incarnation", "_link", "_target")
+
+    def __init__(self, link: Link, target: int, incarnation: int) -> None:
+        self._link = link
+        self._target = target
+        self._incarnation = incarnation
+
+    def resolve(self, exit: Exit, /) -> None:
+        """It has ended."""
+        self._link.send(f.Down(self._target, self._incarnation, exit_fault(exit)))
+
+
+def _never_aborts(_: object) -> trio.lowlevel.Abort:
+    return trio.lowlevel.Abort.FAILED

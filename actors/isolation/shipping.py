@@ -1,0 +1,98 @@
+"""Shipping code to a worker: a factory, its arguments, classes; pickled, by name where they can be
+imported. Only a worker unpickles, and only what its parent sends over their own connection."""
+
+from __future__ import annotations
+
+import io
+import pickle
+from typing import TYPE_CHECKING, Any
+
+from actors.ref import Ref
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from actors.isolation.frames import Address
+    from actors.place import Place
+
+WAY_OUT = (
+    "What is sent along is plain data, refs, and classes and functions of modules that can be "
+    "imported; a connection, a lock or an open file is made by the actor itself, in __init__ or "
+    "on_start."
+)
+SCRIPT = (
+    " Its class stands in the script that was started, so all that it uses is sent along: move it "
+    "into a module, and only its name is."
+)
+
+
+def pack(thing: object, speak: Callable[[Place], Address] | None = None) -> bytes:
+    """Bytes of code and data; refs as addresses. Raises TypeError for what cannot be sent."""
+    import cloudpickle  # type: ignore[import-untyped]
+
+    class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
+        def persistent_id(self, obj: object) -> Any:
+            if type(obj) is not Ref:
+                return None
+            address = speak(obj._place) if speak is not None else None
+            return (address,) if address is None else tuple(_parts(address))
+
+        def reducer_override(self, obj: Any) -> Any:
+            reduced = super().reducer_override(obj)
+            if isinstance(obj, type) and isinstance(reduced, tuple) and len(reduced) > 2:
+                # A class that goes as a whole, without what msgspec remembers of it.
+                for part in reduced[2] or ():
+                    if isinstance(part, dict):
+                        part.pop("__msgspec_cache__", None)
+            return reduced
+
+    buffer = io.BytesIO()
+    try:
+        Pickler(buffer).dump(thing)
+    except (pickle.PicklingError, TypeError, AttributeError, ValueError, RecursionError) as error:
+        raise TypeError(f"{type(error).__name__}: {error}") from error
+    return buffer.getvalue()
+
+
+def unpack(data: bytes, hear: Callable[[Address, bool], Place]) -> Any:
+    """The thing itself. For a worker, and for what its parent has sent it, only."""
+    from actors.isolation.frames import Address
+
+    class Unpickler(pickle.Unpickler):
+        def persistent_load(self, pid: Any) -> Any:
+            return hear(Address(*pid), False).ref
+
+    return Unpickler(io.BytesIO(data)).load()
+
+
+def check(factory: Any, args: tuple[Any, ...]) -> None:
+    """Raises TypeError for an actor that cannot be sent to another process, saying what can."""
+    try:
+        pack((factory, args))
+    except TypeError as error:
+        cls = factory
+        while hasattr(cls, "func"):
+            cls = cls.func
+        script = SCRIPT if getattr(cls, "__module__", None) == "__main__" else ""
+        name = getattr(cls, "__qualname__", repr(cls))
+        raise TypeError(
+            f"{name} cannot be sent to a process of its own: {error}. {WAY_OUT}{script} "
+            f"Got: {name}{args!r}"
+        ) from error
+
+
+def modules_of(factory: Any, args: tuple[Any, ...]) -> list[str]:
+    """The modules that a worker with this actor will import, for whoever imports them ahead."""
+    found: list[str] = []
+    for each in (factory, *args):
+        while hasattr(each, "func") and hasattr(each, "keywords"):
+            each = each.func
+        cls = each if isinstance(each, type) else type(each)
+        for name in (getattr(each, "__module__", None), cls.__module__):
+            if isinstance(name, str) and name not in ("__main__", "builtins", *found):
+                found.append(name)
+    return found
+
+
+def _parts(address: Address) -> tuple[Any, ...]:
+    return (address.yours, address.id, address.path, address.name, address.incarnation)

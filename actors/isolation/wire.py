@@ -1,0 +1,90 @@
+"""The values that cross a link: those that can be written down (:mod:`actors.payloads`), and refs.
+
+A class is made known to the other end before its first instance arrives there: what an end may
+receive is what it was told of, and what the annotations of that name.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from msgspec.msgpack import Ext
+
+from actors.isolation.frames import decode_address, encode
+from actors.payloads.names import NotEncodable, a, brief, is_data
+from actors.payloads.plans import encode_plain
+from actors.payloads.types import _DATA, Types
+from actors.ref import Ref
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from actors.isolation.frames import Address
+    from actors.place import Place
+
+_REF = 14
+
+
+class WireTypes(Types):
+    """The types of one end of a link.
+
+    ``speak`` gives the address of a place and ``hear`` the place of an address. ``news`` are the
+    classes that the other end has not been told of.
+    """
+
+    carried = (Ref,)
+
+    def __init__(
+        self, speak: Callable[[Place], Address], hear: Callable[[Address, bool], Place]
+    ) -> None:
+        self._speak = speak
+        self._hear = hear
+        self._echo = False
+        self.told: set[type] = set()
+        """What is in ``news``, or was."""
+        self.news: list[type] = []
+        super().__init__()
+
+    def learn(self, cls: type) -> None:
+        """An instance of ``cls``, which is not told of yet, is about to be sent."""
+        self.told.add(cls)
+        if is_data(cls):
+            self.offer(cls)
+            self.news.append(cls)
+
+    def _plain(self, value: Any, where: str) -> Any:
+        kind = type(value)
+        if kind in self._plans and kind not in self.told:
+            self.learn(kind)
+        return super()._plain(value, where)
+
+    def _other(self, value: Any, where: str) -> Any:
+        kind: type = type(value)
+        if kind is Ref:
+            return Ext(_REF, encode(self._speak(value._place)))
+        if kind not in self.told:
+            self.learn(kind)
+        plan = self._plans.get(kind)
+        if plan is not None:
+            return Ext(_DATA, encode_plain(plan.record(value)))
+        if kind in self._refused:
+            raise NotEncodable(f"{where} holds {a(kind)}, which cannot be: {self._refused[kind]}")
+        raise NotEncodable(
+            f"{where} holds what cannot leave its process. Accepted: None, bool, int, float, str, "
+            "bytes, bytearray, datetime, date, time, timedelta, Decimal, UUID, list, tuple, set, "
+            "frozenset, dict, data classes and refs. "
+            f"Got: {brief(value)}, {a(kind)}"
+        )
+
+    def _extension(self, code: int, data: memoryview) -> Any:
+        if code == _REF:
+            return self._hear(decode_address(data), self._echo).ref
+        return super()._extension(code, data)
+
+    def _look_twice(self, plan: Any, value: Any, data: bytes, what: str) -> None:
+        # What is read back here is what we have said ourselves, and not the other end.
+        self._echo = True
+        try:
+            super()._look_twice(plan, value, data, what)
+        finally:
+            self._echo = False
