@@ -80,7 +80,8 @@ async def resume(ref: Ref[Any], *, timeout: float = TIMEOUT) -> None:
 
 async def get_state(ref: Ref[Any], *, timeout: float = TIMEOUT) -> dict[str, Any]:
     """The attributes of the actor, by name: a new dict of the very objects, which are not to be
-    changed. Fields hidden from reports are in it. For a state machine ``machine_state`` is one of
+    changed. Fields hidden from reports are in it. Of an isolated actor it has copies, and the repr
+    of what cannot leave its process. For a state machine ``machine_state`` is one of
     them."""
     return await _request(ref, state_of, timeout, inside=True)
 

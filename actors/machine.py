@@ -19,7 +19,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any
 
 from actors.exits import Crashed
-from actors.mailbox import TOKEN, Exempt, is_exempt, slot_of
+from actors.mailbox import TOKEN, Exempt, Unasked, is_exempt, slot_of
 from actors.runtime import calls, lifecycle
 from actors.turns import make_item
 
@@ -48,7 +48,7 @@ UPDATE = -1.0
 """In place of seconds: keep the time, change the message."""
 
 
-class Timeout:
+class Timeout(Unasked):
     """One timeout of a machine: running, or expired and not yet delivered."""
 
     __slots__ = ("_key", "_machine", "_message", "_place", "_queued", "_timer")

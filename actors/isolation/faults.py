@@ -89,7 +89,12 @@ def error_of(fault: Fault, place: Place, message: object) -> BaseException:
 
 def undecodable(error: Exception) -> Exception:
     """What is said of a payload that cannot be read: classes of users may raise anything."""
-    if isinstance(error, UnknownType | Undecodable):
+    if isinstance(error, UnknownType):
+        return Undecodable(
+            f"What has come is a {error.name}, which is not known here: known are the messages "
+            "that are handled at either end, and what their annotations and answers name."
+        )
+    if isinstance(error, Undecodable):
         return error
     return Undecodable(f"What has come cannot be read: {type(error).__name__}: {error}")
 

@@ -11,6 +11,7 @@ from msgspec import Raw
 from actors.exits import NoSuchActor
 from actors.isolation.faults import fault_of, undecodable
 from actors.isolation.frames import Answer, Failed, Message, Refused
+from actors.isolation.page import ASIDE, DONE
 from actors.messages import Refusal
 from actors.payloads.names import NotEncodable
 from actors.replies import Slot
@@ -41,8 +42,10 @@ class Arrival(Slot):
     def settle(self) -> None:
         """There is an answer."""
         super().settle()
-        if self.link.arrivals.pop(self.number, None) is not None:
-            self.link.send_back(self)
+        link = self.link
+        if link.arrivals.pop(self.number, None) is not None:
+            link.incoming.note(self.number, DONE)
+            link.send_back(self)
 
     def drop(self) -> None:
         """The caller has gone: a handler that runs goes on, one that has not begun does not."""
@@ -63,12 +66,14 @@ class Ticket:
     def taken(self) -> None:
         """It is about to be handled."""
         inlet = self.inlet
-        inlet.link.page.took(self.number)
+        link = inlet.link
+        link.flush()
+        link.incoming.took(self.number)
         inlet.took(self.number)
 
     def set_aside(self) -> None:
         """It was put into the stash."""
-        self.inlet.link.page.set_aside(self.number)
+        self.inlet.link.incoming.note(self.number, ASIDE)
 
 
 class Inlet:
@@ -113,7 +118,7 @@ class Inlet:
             self._refuse(frame, NoSuchActor("The place is gone; nobody will answer."))
             return
         try:
-            message = link.types.decode(frame.payload)
+            message = link.decode(frame.payload)
         except Exception as error:
             self._refuse(frame, undecodable(error))
             return

@@ -20,17 +20,20 @@ from actors.isolation import page as pages
 from actors.isolation import shipping
 from actors.isolation.ends import End, ProcessDied, died
 from actors.isolation.far import Far, ForwardRoutes
-from actors.isolation.faults import error_of, exit_fault, exit_of
-from actors.isolation.keeper import keeper_of
+from actors.isolation.faults import error_of, exit_fault, exit_of, undecodable
+from actors.isolation.keeper import keeper_of, state_of
 from actors.isolation.link import MAIN, Link
 from actors.isolation.options import check_isolation, check_platform
 from actors.isolation.outlet import Flight, Outlet
+from actors.payloads.names import NotEncodable, UnknownType
 from actors.runtime import calls, lifecycle
 from actors.runtime.stages import Pending
 from actors.telemetry import ProcessEnded, ProcessStarted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from msgspec import Raw
 
     from actors.exits import Exit
     from actors.isolation.ends import Verdict
@@ -297,7 +300,10 @@ class Isolated(Far):
         if link is None or page is None:
             return None
         number = page.latest
-        return next((each for each in self._outlet.flights() if each.number == number), link.latest)
+        latest = link.latest
+        if latest is not None and latest.number == number:
+            return latest
+        return next((each for each in self._outlet.flights() if each.number == number), None)
 
     def _noted_stack(self) -> str:
         try:
@@ -359,7 +365,7 @@ class Isolated(Far):
             self._looking = timers.after(heartbeat / LOOKS, self._look)
             return
         assert self._worker is not None
-        if _is_stopped(self._worker.pid):
+        if state_of(self._worker.pid) in "Tt":
             self.condemn("stopped")
         else:
             self._worker.send(STACK_SIGNAL)
@@ -387,7 +393,8 @@ class Isolated(Far):
         flight = Flight(number, slot.message, slot, None, self._outlet)
         link.flights[number] = flight
         slot.room = (self._outlet, flight)
-        link.page.took(number)
+        # It is no message, which might be handled later.
+        link.outgoing.note(number, pages.TAKEN)
         link.send(f.Inspect(number, code))
 
 
@@ -401,7 +408,8 @@ class Downlink(Link):
         super().__init__(
             owner._place.scheduler.system,
             connection,
-            page,
+            outgoing=page,
+            incoming=pages.NoPage(),
             window=options.window,
             max_message=options.max_message,
         )
@@ -432,8 +440,6 @@ class Downlink(Link):
         try:
             self.send(f.Code(shipping.pack(news, self.speak)))
         except TypeError as error:
-            from actors.payloads.names import NotEncodable
-
             self.types.told.difference_update(news)
             names = ", ".join(each.__qualname__ for each in news)
             raise NotEncodable(f"{names} cannot be sent to another process: {error}") from error
@@ -444,16 +450,25 @@ class Downlink(Link):
         """Events rise, they do not come down."""
         raise NotImplementedError
 
+    def decode(self, payload: Raw) -> Any:
+        """What has come from the worker may be whatever its actor handles, too."""
+        try:
+            return self.types.decode(payload)
+        except UnknownType:
+            for message in handled(self._owner._place.spec.factory) or ():
+                self.types.offer(message)
+            return self.types.decode(payload)
+
     def _rises(self, frame: f.Report) -> None:
         place = self._owner._place
         for above in place.ancestors:
             for message in above._place.routes.messages:
                 self.types.offer(message)
         try:
-            event = self.types.decode(frame.payload)
+            event = self.decode(frame.payload)
         except Exception as error:
             logging.getLogger("actors").warning(
-                "%s: an event that rises cannot be read: %s", place.path, error
+                "%s: an event that rises is lost: %s", place.path, undecodable(error)
             )
             return
         calls.rise(place, event, (place, frame.id, frame.correlation, frame.cause))
@@ -509,12 +524,3 @@ def _pending(place: Place) -> Pending:
     pending = Pending(place)
     pending.holder = None
     return pending
-
-
-def _is_stopped(pid: int) -> bool:
-    """Whether a process is suspended by a signal."""
-    try:
-        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
-            return file.read().rpartition(")")[2].split()[0] in ("T", "t")
-    except (OSError, IndexError):
-        return False

@@ -194,7 +194,7 @@ class Keeper:
         logger.error("The keeper of processes has ended (%s), and its workers with it", process)
         workers, self._workers = self._workers, {}
         for worker in workers.values():
-            while worker.pid and _is_there(worker.pid):  # noqa: ASYNC110
+            while worker.pid and state_of(worker.pid) not in "ZX":  # noqa: ASYNC110
                 await trio.sleep(_PAUSE)
             worker.over(End(None))
 
@@ -204,12 +204,13 @@ def keeper_of(system: System) -> Keeper:
     return system.shared(("keeper",), lambda: Keeper(system))
 
 
-def _is_there(pid: int) -> bool:
+def state_of(pid: int) -> str:
+    """The state of a process as the kernel names it, one letter; ``"X"`` for one that is gone."""
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
+        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
+            return file.read().rpartition(")")[2].split()[0]
+    except (OSError, IndexError):
+        return "X"
 
 
 def _import_path() -> list[str]:

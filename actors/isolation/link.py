@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from abc import ABC, abstractmethod
 from collections import deque
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from actors.exits import Exit
     from actors.isolation.inlet import Arrival
     from actors.isolation.outlet import Flight
-    from actors.isolation.page import Page
+    from actors.isolation.page import NoPage, Page
     from actors.mailbox import Origin
     from actors.place import Place
     from actors.runtime.stages import Pending
@@ -41,6 +42,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger("actors")
 
 _PAUSE = 0.001
+PROMPT = 0.0002
+"""Seconds after which answers go out before another message is begun: if that ends the process,
+they are not lost. Within that time they are sent together."""
 CHUNK = 1 << 18
 """Bytes read at once."""
 MAIN = 0
@@ -55,13 +59,17 @@ class Link(ABC):
         self,
         system: System,
         connection: socket.socket,
-        page: Page,
         *,
+        outgoing: Page | NoPage,
+        incoming: Page | NoPage,
         window: int,
         max_message: int,
     ) -> None:
         self.system = system
-        self.page = page
+        self.outgoing = outgoing
+        """Where it is noted what becomes of what is sent,"""
+        self.incoming = incoming
+        """and of what comes in."""
         self.window = window
         self.max_message = max_message
         self.types = WireTypes(self.speak, self.hear)
@@ -89,6 +97,11 @@ class Link(ABC):
         self._number = 0
         self._limit = 64
         """So many inlets, and those whose places are no more are let go."""
+        self._rest = memoryview(b"")
+        """What is left of a packet that was begun elsewhere than in the writer."""
+        self._sending = False
+        """The writer is in the middle of a packet."""
+        self._flushed = 0.0
         self._task: trio.lowlevel.Task | None = None
         """The writer, while it waits for something to write."""
         self._closed = False
@@ -216,6 +229,21 @@ class Link(ABC):
         if task is not None:
             trio.lowlevel.reschedule(task)
 
+    def flush(self) -> None:
+        """Write what is ready, at once, if it has waited for long. Not a checkpoint."""
+        if not self._out or self._sending or self._full or self._rest:
+            return
+        now = perf_counter()
+        if now - self._flushed < PROMPT:
+            return
+        self._flushed = now
+        data = memoryview(f.packed(self._packet()))
+        try:
+            data = data[self._connection.send(data) :]
+        except OSError:
+            pass  # full, or gone: the writer finds out
+        self._rest = data
+
     def send_back(self, arrival: Arrival) -> None:
         """The answer to a call that has come in."""
         frame = answer_of(arrival, self)
@@ -252,13 +280,17 @@ class Link(ABC):
         if flight is not None:
             assert flight.slot is not None
             try:
-                value = self.types.decode(frame.payload)
+                value = self.decode(frame.payload)
             except Exception as error:
                 flight.slot.fail(undecodable(error))
             else:
                 flight.slot.reply(value)
         elif (pending := self._questions.pop(frame.number, None)) is not None:
-            pending.resolve(self.types.decode(frame.payload))
+            pending.resolve(self.decode(frame.payload))
+
+    def decode(self, payload: Raw) -> Any:
+        """The value of a payload. Raises whatever its classes raise."""
+        return self.types.decode(payload)
 
     def _refused(self, frame: f.Refused) -> None:
         flight = self._landed(frame.number)
@@ -358,7 +390,7 @@ class Link(ABC):
 
     async def drained(self) -> None:
         """Wait until everything is written that was to be sent. A checkpoint."""
-        while not self._closed and (self._out or self._full or self._task is None):  # noqa: ASYNC110
+        while not self._closed and (self._out or self._full or self._rest or self._task is None):  # noqa: ASYNC110
             await trio.sleep(_PAUSE)
 
     async def _read(self) -> None:
@@ -406,6 +438,10 @@ class Link(ABC):
         """Write what has come together, a packet at a time."""
         with trio.CancelScope(shield=True):
             while not self._closed:
+                if self._rest:
+                    rest, self._rest = self._rest, memoryview(b"")
+                    await self._send_all(rest)
+                    continue
                 if not (self._out or self._full or self._urgent):
                     self._task = trio.lowlevel.current_task()
                     await trio.lowlevel.wait_task_rescheduled(_never_aborts)
@@ -424,13 +460,16 @@ class Link(ABC):
 
     async def _send_all(self, view: memoryview) -> None:
         connection = self._connection
+        self._sending = True
         while view:
             try:
                 view = view[connection.send(view) :]
             except BlockingIOError:
                 await trio.lowlevel.wait_writable(connection)
             except (trio.ClosedResourceError, OSError):
-                return  # whoever reads finds out
+                break  # whoever reads finds out
+        self._sending = False
+        self._flushed = perf_counter()
 
 
 class FarWatcher:

@@ -108,7 +108,7 @@ class Outlet:
             if sender is not None:
                 frame.sender = link.speak(sender)
             frame.id, frame.correlation, frame.cause = item[ID], item[CORRELATION], item[CAUSE]
-        link.page.sent(number)
+        link.outgoing.note(number, SENT)
         link.send(frame, len(payload))
         self._sent.append(number)
         if len(self._sent) >= link.window:
@@ -136,7 +136,7 @@ class Outlet:
         sent = self._sent
         while sent and sent[0] <= number:
             sent.popleft()
-        page = self._link.page
+        page = self._link.outgoing
         if self._aside:
             self._aside = [each for each in self._aside if page.fate(each.number) == ASIDE]
         casts = self._casts
@@ -153,7 +153,7 @@ class Outlet:
     def give_up(self, error: Callable[[Flight], BaseException]) -> None:
         """The other end is no more: what was begun there fails with ``error``, what was not goes
         back to the front of the queue here."""
-        page = self._link.page
+        page = self._link.outgoing
         latest = page.latest
         back: list[Flight] = []
         for flight in self.flights():

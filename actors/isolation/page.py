@@ -10,8 +10,9 @@ from __future__ import annotations
 import mmap
 import os
 
-SENT, TAKEN, ASIDE = 0, 1, 2
-"""What became of a message: on its way; being handled or handled; set aside by ``stash``."""
+SENT, TAKEN, ASIDE, DONE = range(4)
+"""What became of a message: on its way; taken from the queue; set aside by ``stash``; answered,
+whether the answer has arrived or not."""
 
 _BEATS, _LATEST, _CELLS = 0, 1, 2
 CELLS = 8192
@@ -20,7 +21,7 @@ SIZE = 8 * (_CELLS + CELLS)
 
 
 class Page:
-    """The page, made by the parent, opened by its worker; to be closed by both."""
+    """The page, made by the parent and opened by its worker: about what the parent sends."""
 
     def __init__(self, descriptor: int) -> None:
         self._memory = mmap.mmap(descriptor, SIZE)
@@ -40,19 +41,14 @@ class Page:
         """The number of the message that was taken last; 0 before the first."""
         return self._cells[_LATEST]
 
-    def sent(self, number: int) -> None:
-        """A message is being sent."""
-        self._cells[_CELLS + number % CELLS] = number << 2
+    def note(self, number: int, fate: int) -> None:
+        """What becomes of a message."""
+        self._cells[_CELLS + number % CELLS] = number << 2 | fate
 
     def took(self, number: int) -> None:
         """A message is about to be handled."""
-        cells = self._cells
-        cells[_CELLS + number % CELLS] = number << 2 | TAKEN
-        cells[_LATEST] = number
-
-    def set_aside(self, number: int) -> None:
-        """A message was put into the stash."""
-        self._cells[_CELLS + number % CELLS] = number << 2 | ASIDE
+        self.note(number, TAKEN)
+        self._cells[_LATEST] = number
 
     def fate(self, number: int) -> int:
         """What became of a message. One whose cell is another's by now was taken."""
@@ -60,9 +56,26 @@ class Page:
         return cell & 3 if cell >> 2 == number else TAKEN
 
     def close(self) -> None:
-        """Give the memory back."""
-        self._cells.release()
+        """Give the memory back; what was noted can still be read."""
+        shared, self._cells = self._cells, memoryview(bytearray(self._cells)).cast("Q")
+        shared.release()
         self._memory.close()
+
+
+class NoPage:
+    """In place of a page, for messages whose sender does not outlive their receiver."""
+
+    latest = 0
+
+    def note(self, number: int, fate: int) -> None:
+        """Nothing is noted."""
+
+    def took(self, number: int) -> None:
+        """Nothing is noted."""
+
+    def fate(self, number: int) -> int:
+        """Nobody will look."""
+        return TAKEN
 
 
 def make() -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import typing
 from typing import TYPE_CHECKING, Any
 
 from actors.ref import Ref
@@ -40,10 +41,13 @@ def pack(thing: object, speak: Callable[[Place], Address] | None = None) -> byte
         def reducer_override(self, obj: Any) -> Any:
             reduced = super().reducer_override(obj)
             if isinstance(obj, type) and isinstance(reduced, tuple) and len(reduced) > 2:
-                # A class that goes as a whole, without what msgspec remembers of it.
+                # A class that goes as a whole: without what msgspec remembers of it, with its whole
+                # name, and with its annotations resolved, since its module does not come along.
                 for part in reduced[2] or ():
-                    if isinstance(part, dict):
+                    if isinstance(part, dict) and "__module__" in part:
                         part.pop("__msgspec_cache__", None)
+                        part["__qualname__"] = obj.__qualname__
+                        part["__annotations__"] = _resolved(obj)
             return reduced
 
     buffer = io.BytesIO()
@@ -52,6 +56,16 @@ def pack(thing: object, speak: Callable[[Place], Address] | None = None) -> byte
     except (pickle.PicklingError, TypeError, AttributeError, ValueError, RecursionError) as error:
         raise TypeError(f"{type(error).__name__}: {error}") from error
     return buffer.getvalue()
+
+
+def _resolved(cls: type) -> dict[str, Any]:
+    """The annotations of a class as far as they can be resolved."""
+    found = dict(vars(cls).get("__annotations__", {}))
+    try:
+        hints = typing.get_type_hints(cls, include_extras=True)
+    except Exception:
+        return found
+    return {name: hints.get(name, annotation) for name, annotation in found.items()}
 
 
 def unpack(data: bytes, hear: Callable[[Address, bool], Place]) -> Any:

@@ -27,7 +27,8 @@ from actors.isolation import shipping
 from actors.isolation.faults import exit_fault, exit_of, fault_of
 from actors.isolation.keeper_process import die_with_parent
 from actors.isolation.link import CHUNK, MAIN, Link
-from actors.isolation.page import Page
+from actors.isolation.page import NoPage, Page
+from actors.payloads.names import NotEncodable
 from actors.place import Place
 from actors.reports import CrashReport
 from actors.runtime import lifecycle
@@ -130,13 +131,31 @@ class Top:
         def serve(place: Place) -> None:
             try:
                 function = shipping.unpack(frame.code, link.hear)
-                payload = link.types.encode(function(place), "what was asked for")
+                payload = shown(link, function(place))
             except Exception as error:
                 link.send(f.Failed(frame.number, fault_of(error)))
             else:
                 link.send(f.Answer(frame.number, Raw(payload)))
 
         face.request(serve)
+
+
+def shown(link: Uplink, value: Any) -> bytes:
+    """A payload of what introspection has found: attributes that cannot leave the process are
+    represented by their repr."""
+    try:
+        return link.types.encode(value, "what was asked for")
+    except NotEncodable:
+        if not isinstance(value, dict):
+            raise
+    shown: dict[str, Any] = {}
+    for name, each in value.items():
+        try:
+            link.types.encode(each)
+            shown[name] = each
+        except NotEncodable:
+            shown[name] = repr(each)
+    return link.types.encode(shown, "what was asked for")
 
 
 class Uplink(Link):
@@ -223,7 +242,14 @@ async def live(connection: socket.socket, page: Page, begin: f.Begin) -> None:
     system.scheduler.next_id = count(begin.first_id).__next__
     system.beat = page.beat
     async with system.opened():
-        link = Uplink(system, connection, page, window=begin.window, max_message=begin.max_message)
+        link = Uplink(
+            system,
+            connection,
+            outgoing=NoPage(),
+            incoming=page,
+            window=begin.window,
+            max_message=begin.max_message,
+        )
         top = link.top = Top(system, link, begin)
         logging.getLogger().addHandler(Forwarding(top))
         logging.getLogger().setLevel(begin.log_level)

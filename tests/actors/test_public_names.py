@@ -15,9 +15,9 @@ import supervisors.testing
 PUBLIC = {
     "actors": """
         Actor ActorDied ActorError ActorTimer Call CallCycle CallTimeout Crashed Down Envelope Exit
-        Idle Killed Later MailboxFull Middleware Monitor Next NoSuchActor Normal Ref Refusal
-        Shutdown StartFailed Startable State StateMachine System Unhandled enter handles
-        is_orderly open_system state_function
+        Idle Killed Later MailboxFull Middleware Monitor Next NoSuchActor Normal Process
+        ProcessDied Ref RemoteError Refusal Shutdown StartFailed Startable State StateMachine
+        System Unhandled enter handles is_orderly open_system state_function
     """,
     "supervisors": """
         AlreadyPresent AlreadyStarted Backoff Child ChildCounts ChildExited ChildInfo ChildRefused

@@ -132,8 +132,10 @@ def test_a_changed_spec_is_validated_again() -> None:
         ({"mailbox": 1.5}, "mailbox is an int of 1 or more, or math.inf. Got: 1.5"),
         ({"mailbox": True}, "mailbox is an int of 1 or more, or math.inf. Got: True"),
         ({"mailbox": None}, "mailbox is an int of 1 or more, or math.inf. Got: None"),
-        ({"isolation": "process"}, "actors run in this process. Got: 'process', None"),
-        ({"memory_limit": 1}, "actors run in this process. Got: None, 1"),
+        ({"isolation": "thread"}, "isolation is 'process', a Process(...), or None for this"),
+        ({"memory_limit": 1 << 28}, "memory_limit is for an actor in a process of its own"),
+        ({"isolation": "process", "memory_limit": 1}, "memory_limit (bytes) is an int of 16777216"),
+        ({"isolation": "process", "memory_limit": True}, "or more, or None. Got: True"),
     ],
     ids=repr,
 )
