@@ -304,6 +304,11 @@ class Actor:
         then stands for both; None if this class lives there itself."""
         return None
 
+    @classmethod
+    def _face(cls, args: tuple[Any, ...]) -> Any:
+        """The class whose handlers answer what is sent to an actor made with these arguments."""
+        return cls
+
     def _prepare(self, place: Place) -> None:
         """The incarnation is being made."""
 

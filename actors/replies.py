@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
 import trio
 
@@ -48,6 +48,10 @@ class Slot:
 
     key: str | None = None
     """The piece of work this call belongs to; kinds of slots that know one have their own."""
+    timed: ClassVar[bool] = False
+    """Whether this kind of slots wants to know how long the handling takes in another process:
+    then ``seconds`` is set before the answer."""
+    seconds: float | None = None
 
     def __init__(
         self,

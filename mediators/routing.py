@@ -142,7 +142,7 @@ def table_of(cls: type, specs: Sequence[Child[Any]], *, nested: bool) -> dict[ty
 def messages_of(spec: Child[Any], *, nested: bool) -> Iterable[type]:
     """The classes of messages a component takes from its mediator. One made by a function is not
     known before it is made: it takes none."""
-    cls = class_of(spec.factory)
+    cls = spec.face
     if not isinstance(cls, type):
         return ()
     if nested and getattr(cls, "coordinates", False) is True:

@@ -24,7 +24,22 @@ from supervisors.admin import (
 from supervisors.application import run
 from supervisors.dynamic import DynamicSupervisor
 from supervisors.groups import one_for_all, one_for_one, rest_for_one
-from supervisors.reports import ChildExited, ChildRestarted, GaveUp
+from supervisors.pools.admin import (
+    DropPoison,
+    GetPoison,
+    GetPool,
+    NoSuchPoison,
+    OperationInfo,
+    Poisoned,
+    PoisonMessage,
+    PoolInfo,
+    RetryPoison,
+    SetLimit,
+    SetSize,
+    WorkerInfo,
+)
+from supervisors.pools.spec import Pool
+from supervisors.reports import ChildExited, ChildRestarted, GaveUp, MessageSetAside
 from supervisors.specs import Backoff, Child, Flags, check_children
 from supervisors.supervisor import Supervisor
 
@@ -42,19 +57,33 @@ __all__ = [
     "ChildRunning",
     "CountChildren",
     "DeleteChild",
+    "DropPoison",
     "DynamicSupervisor",
     "Flags",
     "GaveUp",
     "GetChild",
+    "GetPoison",
+    "GetPool",
     "MaxChildren",
+    "MessageSetAside",
     "NoSuchChild",
+    "NoSuchPoison",
+    "OperationInfo",
+    "PoisonMessage",
+    "Poisoned",
+    "Pool",
+    "PoolInfo",
     "ReplaceChild",
     "RestartChild",
     "RestartLimitExceeded",
+    "RetryPoison",
+    "SetLimit",
+    "SetSize",
     "StartChild",
     "StopChild",
     "Supervisor",
     "WhichChildren",
+    "WorkerInfo",
     "check_children",
     "one_for_all",
     "one_for_one",

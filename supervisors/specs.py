@@ -155,6 +155,13 @@ class Child(Generic[A]):
         """The id, or the class name it is derived from."""
         return self.id if self.id is not None else class_of(self.factory).__name__
 
+    @property
+    def face(self) -> Any:
+        """The class whose handlers answer what is sent to it; of what is made by a function, the
+        function."""
+        cls = class_of(self.factory)
+        return cls._face(self.args) if isinstance(cls, type) and issubclass(cls, Actor) else cls
+
     async def start_in(self, system: System, *, root: bool) -> Ref[A]:
         """Start it in a system: see :meth:`actors.System.start` and :func:`actors.open_system`."""
         from supervisors.application import start_child_in

@@ -70,13 +70,16 @@ class Message(Struct, array_like=True, tag=1, gc=False):
     cause: int = 0
     sender: Address | None = None
     key: str | None = None
+    timed: bool = False
+    """Whether the answer is to say how long it took."""
 
 
-class Answer(Struct, array_like=True, tag=2, gc=False):
-    """To the call of that number."""
+class Answer(Struct, array_like=True, tag=2, gc=False, omit_defaults=True):
+    """To the call of that number; ``seconds`` passed from its beginning to this answer."""
 
     number: int
     payload: Raw
+    seconds: float | None = None
 
 
 class Refused(Struct, array_like=True, tag=3, gc=False):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 from weakref import ref as weak
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 class Arrival(Slot):
     """The reply slot of a call that has come over a link: its answer goes back there."""
 
-    __slots__ = ("key", "link", "number", "unheard")
+    __slots__ = ("began", "key", "link", "number")
 
     key: str | None
 
@@ -36,8 +37,8 @@ class Arrival(Slot):
         self.link = link
         self.number = frame.number
         self.key = frame.key
-        self.unheard = False
-        """Its caller has gone."""
+        self.began: float | None = 0.0 if frame.timed else None
+        """When it was taken, if its answer is to say how long it took."""
 
     def settle(self) -> None:
         """There is an answer."""
@@ -55,17 +56,21 @@ class Arrival(Slot):
 class Ticket:
     """Of one message that has come in: tells the other end when it is taken."""
 
-    __slots__ = ("inlet", "number")
+    __slots__ = ("arrival", "inlet", "number")
 
     follows = True
 
-    def __init__(self, inlet: Inlet, number: int) -> None:
+    def __init__(self, inlet: Inlet, number: int, arrival: Arrival | None) -> None:
         self.inlet = inlet
         self.number = number
+        self.arrival = arrival
 
     def taken(self) -> None:
         """It is about to be handled."""
         inlet = self.inlet
+        arrival = self.arrival
+        if arrival is not None and arrival.began is not None:
+            arrival.began = perf_counter()
         link = inlet.link
         link.flush()
         link.incoming.took(self.number)
@@ -122,7 +127,7 @@ class Inlet:
         except Exception as error:
             self._refuse(frame, undecodable(error))
             return
-        slot: Slot | None = None
+        slot: Arrival | None = None
         if frame.call:
             slot = link.arrivals[frame.number] = Arrival(link, frame, message, place)
         sender = None if frame.sender is None else link.hear(frame.sender)
@@ -133,7 +138,7 @@ class Inlet:
             return
         mailbox = place.open_mailbox()
         mailbox.exempt += 1
-        mailbox.append((message, slot, sender, *ids, Ticket(self, frame.number)))
+        mailbox.append((message, slot, sender, *ids, Ticket(self, frame.number, slot)))
         if place.idle:
             place.scheduler.schedule(place)
 
@@ -153,6 +158,8 @@ def answer_of(arrival: Arrival, link: Link) -> Answer | Refused | Failed:
         if error is None:
             payload = link.types.encode(arrival.value, f"the answer to {_name(arrival)}")
             frame: Answer | Refused = Answer(number, Raw(payload))
+            if arrival.began is not None:
+                frame = Answer(number, Raw(payload), perf_counter() - arrival.began)
         elif isinstance(error, Refusal):
             payload = link.types.encode_refusal(error)
             frame = Refused(number, Raw(payload))

@@ -284,7 +284,10 @@ class Link(ABC):
             except Exception as error:
                 flight.slot.fail(undecodable(error))
             else:
-                flight.slot.reply(value)
+                slot: Any = flight.slot
+                if frame.seconds is not None:
+                    slot.seconds = frame.seconds
+                slot.reply(value)
         elif (pending := self._questions.pop(frame.number, None)) is not None:
             pending.resolve(self.decode(frame.payload))
 

@@ -101,6 +101,7 @@ class Outlet:
             if slot.deadline is not None:
                 frame.left = slot.deadline - trio.current_time()
             frame.key = slot.key
+            frame.timed = slot.timed
         else:
             self._casts.append(flight)
         if type(item) is tuple:

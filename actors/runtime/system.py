@@ -18,6 +18,7 @@ from typing import (
 )
 
 import trio
+from trio.testing import MockClock
 
 from actors.actor import Actor
 from actors.exits import Shutdown, StartFailed
@@ -94,6 +95,9 @@ class System:
         self.startables: dict[str, Any] = {}
         """What floors above keep here, by their own key."""
         self.context = contextvars.Context()
+        self.isolates = True
+        """Whether isolated actors have processes of their own. Not on a virtual clock: another
+        process and that cannot agree on the time."""
         self.scheduler = Scheduler(self)
         self.telemetry.changed = self.scheduler.renew_budget
         self.beat: Callable[[], object] = lambda: None
@@ -248,6 +252,7 @@ class System:
     @asynccontextmanager
     async def opened(self) -> AsyncGenerator[System]:
         """Run the system for the time of the block, then stop it in order."""
+        self.isolates = not isinstance(trio.lowlevel.current_clock(), MockClock)
         self.context = contextvars.copy_context()
         self.context.run(current_turn.set, None)
         try:

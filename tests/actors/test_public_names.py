@@ -21,10 +21,11 @@ PUBLIC = {
     """,
     "supervisors": """
         AlreadyPresent AlreadyStarted Backoff Child ChildCounts ChildExited ChildInfo ChildRefused
-        ChildRestarted ChildRestarting ChildRunning CountChildren DeleteChild DynamicSupervisor
-        Flags GaveUp GetChild MaxChildren NoSuchChild ReplaceChild RestartChild
-        RestartLimitExceeded StartChild StopChild Supervisor WhichChildren check_children
-        one_for_all one_for_one rest_for_one run
+        ChildRestarted ChildRestarting ChildRunning CountChildren DeleteChild DropPoison
+        DynamicSupervisor Flags GaveUp GetChild GetPoison GetPool MaxChildren MessageSetAside
+        NoSuchChild NoSuchPoison OperationInfo PoisonMessage Poisoned Pool PoolInfo ReplaceChild
+        RestartChild RestartLimitExceeded RetryPoison SetLimit SetSize StartChild StopChild
+        Supervisor WhichChildren WorkerInfo check_children one_for_all one_for_one rest_for_one run
     """,
     "actors.testing": """
         START Probe VirtualClock dead_letters leftovers no_leaks probe_of task_count tasks

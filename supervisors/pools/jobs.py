@@ -1,0 +1,253 @@
+"""The work of a pool: messages that wait, by their operation, and messages in hand."""
+
+from __future__ import annotations
+
+from collections import deque
+from math import inf
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from actors.mailbox import SENDER
+from actors.replies import Slot
+from supervisors.pools.policy import bucket, estimate, hands
+
+if TYPE_CHECKING:
+    from actors.place import Place
+    from supervisors.pools.policy import Bucket
+    from supervisors.pools.pool import PoolSupervisor
+    from supervisors.pools.workers import Worker
+
+
+class Job:
+    """A message that was sent to the pool, until it is done or set aside."""
+
+    __slots__ = (
+        "absent",
+        "attempt",
+        "attempts",
+        "cls",
+        "item",
+        "key",
+        "message",
+        "number",
+        "others",
+        "reasons",
+        "slot",
+    )
+
+    def __init__(self, number: int, message: object, slot: Slot | None, item: Any) -> None:
+        self.number = number
+        """In the order of arrival."""
+        self.message = message
+        self.slot = slot
+        """Of its caller; None for a one-way message."""
+        self.others: list[Slot] | None = None
+        """Of callers who have sent it again, under the same key, while the first still waits."""
+        self.key = None if slot is None else slot.key
+        self.item = item
+        self.cls = type(message)
+        self.attempts = 0
+        """How many workers it has cost so far."""
+        self.reasons: list[str] | None = None
+        """What they died of."""
+        self.attempt: Attempt | None = None
+        """In the hands of a worker."""
+        self.absent = False
+        """Its caller has gone: it keeps its place in the queue for one who sends it again."""
+
+    @property
+    def origin(self) -> tuple[Any, ...]:
+        """Sender and ids, as they stand in an item."""
+        return tuple(self.item[SENDER:6]) if type(self.item) is tuple else (None, 0, 0, 0)
+
+    def reply(self, value: object) -> None:
+        """It is done: answer whoever waits."""
+        slot = self.slot
+        if slot is not None:
+            slot.room = None
+            slot.reply(value)
+        for each in self.others or ():
+            each.room = None
+            each.reply(value)
+
+    def fail(self, error: BaseException) -> None:
+        """There will be no answer, or it is no."""
+        for each in (self.slot, *(self.others or ())):
+            if each is not None:
+                each.room = None
+                each.fail(error)
+
+
+class Attempt(Slot):
+    """The reply slot of one job in the hands of one worker: the answer goes to the pool."""
+
+    __slots__ = ("job", "key", "operation", "pool", "seconds", "since", "worker")
+
+    key: str | None
+    seconds: float | None
+    timed: ClassVar[bool] = True
+
+    def __init__(
+        self, pool: PoolSupervisor, job: Job, operation: Operation, worker: Worker, place: Place
+    ) -> None:
+        # As Slot does, without a further call for every message.
+        self.message = job.message
+        self.place = place
+        self.holder = self.task = self.room = self.cell = self.timeout = None
+        self.value = self.error = None
+        slot = job.slot
+        self.deadline = None if slot is None else slot.deadline
+        self.key = None if slot is None else slot.key
+        self.inherited = self.done = self.taken = False
+        self.pool = pool
+        self.job = job
+        self.operation = operation
+        self.worker = worker
+        self.since = 0.0
+        self.seconds = None
+
+    def settle(self) -> None:
+        """The worker has answered, or has died, or never begun."""
+        super().settle()
+        self.pool.settled(self)
+
+
+class Operation:
+    """The messages of one class: those that wait, how many are in hand, and what bounds them."""
+
+    __slots__ = ("bucket", "cls", "concurrency", "done", "failed", "queue", "running", "seconds")
+
+    def __init__(self, cls: type) -> None:
+        self.cls = cls
+        self.queue: deque[Job] = deque()
+        self.running = 0
+        self.done = 0
+        self.failed = 0
+        """Attempts that have cost a worker."""
+        self.concurrency = inf
+        self.bucket: Bucket | None = None
+        self.seconds: float | None = None
+        """How long one takes, at most, of late."""
+
+    @property
+    def hands(self) -> int:
+        """How many of them one worker may hold."""
+        return hands(self.seconds)
+
+    def took(self, seconds: float) -> None:
+        """One was done in so many seconds."""
+        self.seconds = estimate(self.seconds, seconds)
+
+    def limit(
+        self, concurrency: int | None, rate: float | None, burst: int | None, now: float
+    ) -> None:
+        """Bound it anew; None lifts a bound."""
+        self.concurrency = inf if concurrency is None else concurrency
+        self.bucket = None if rate is None else bucket(rate, burst, now)
+
+    def ready_at(self, now: float) -> float:
+        """When the next of them may be begun: now, later, or not before one has ended."""
+        if self.running >= self.concurrency:
+            return inf
+        return now if self.bucket is None else self.bucket.ready_at(now)
+
+
+class Jobs:
+    """What waits in a pool: the oldest first, but for operations that are bounded just now."""
+
+    def __init__(self) -> None:
+        self.operations: dict[type, Operation] = {}
+        self.waiting = 0
+        """How many wait, of all operations."""
+        self._keys: dict[str, Job] = {}
+        """Those that have a key and are not over."""
+
+    def operation(self, cls: type) -> Operation:
+        """The operation of a class of messages."""
+        operation = self.operations.get(cls)
+        if operation is None:
+            operation = self.operations[cls] = Operation(cls)
+        return operation
+
+    def add(self, job: Job) -> None:
+        """The last in its queue."""
+        if job.key is not None:
+            self._keys[job.key] = job
+        self.operation(job.cls).queue.append(job)
+        self.waiting += 1
+
+    def join(self, key: str, slot: Slot) -> Job | None:
+        """The job of that key, if it is not over: ``slot`` waits for it now."""
+        job = self._keys.get(key)
+        if job is None:
+            return None
+        if job.slot is None or job.slot.done:
+            job.slot = slot
+        else:
+            job.others = [each for each in (job.others or ()) if not each.done] + [slot]
+        if job.absent:
+            job.absent = False
+            self.waiting += 1
+        return job
+
+    def put_back(self, job: Job) -> None:
+        """Back where it stood: what is older than all that waits goes to the front."""
+        queue = self.operation(job.cls).queue
+        at = 0
+        while at < len(queue) and queue[at].number < job.number:
+            at += 1
+        queue.insert(at, job)
+        self.waiting += 1
+
+    def withdraw(self, job: Job) -> None:
+        """A caller of it has gone: without any it waits no longer."""
+        waits = (job.slot, *(job.others or ()))
+        if (
+            job.attempt is None
+            and not job.absent
+            and all(each is None or each.done for each in waits)
+        ):
+            job.absent = True
+            self.waiting -= 1
+
+    def forget(self, job: Job) -> None:
+        """It is over."""
+        if job.key is not None and self._keys.get(job.key) is job:
+            del self._keys[job.key]
+
+    def next(self, now: float) -> Operation | None:
+        """Of the operations that may go on the one that has waited longest."""
+        found: Operation | None = None
+        oldest = 0
+        for operation in self.operations.values():
+            job = next((each for each in operation.queue if not each.absent), None)
+            if job is not None and (found is None or job.number < oldest):
+                if operation.ready_at(now) <= now:
+                    found, oldest = operation, job.number
+        return found
+
+    def take(self, operation: Operation, now: float) -> Job:
+        """Its oldest message that somebody waits for, to be begun now; those before it have had
+        their turn."""
+        queue = operation.queue
+        while queue[0].absent:
+            self.forget(queue.popleft())
+        self.waiting -= 1
+        operation.running += 1
+        if operation.bucket is not None:
+            operation.bucket = operation.bucket.take(now)
+        return queue.popleft()
+
+    def next_moment(self, now: float) -> float:
+        """When something that is held back by its rate may go on; ``inf`` for never."""
+        return min(
+            (each.ready_at(now) for each in self.operations.values() if each.queue), default=inf
+        )
+
+    def drain(self) -> list[Job]:
+        """Everything that waits, the oldest first; nothing waits any more."""
+        left = [job for each in self.operations.values() for job in each.queue if not job.absent]
+        for operation in self.operations.values():
+            operation.queue.clear()
+        self.waiting = 0
+        self._keys.clear()
+        return sorted(left, key=lambda job: job.number)

@@ -1,0 +1,557 @@
+"""The actor behind a :class:`supervisors.Pool`: it hands messages to workers and sees to them."""
+
+from __future__ import annotations
+
+from collections import deque
+from math import inf
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import trio
+
+from actors import (
+    Actor,
+    ActorDied,
+    Call,
+    Crashed,
+    Exit,
+    Killed,
+    NoSuchActor,
+    ProcessDied,
+    Shutdown,
+    Unhandled,
+    handles,
+    is_orderly,
+)
+from actors.dispatch import Route, Routes
+from actors.place import Place
+from actors.runtime import calls, lifecycle
+from actors.runtime.stages import Pending
+from supervisors import reports
+from supervisors.admin import ChildRefused, StartChild
+from supervisors.dynamic import DynamicSupervisor
+from supervisors.policy import Pace
+from supervisors.pools.admin import (
+    DropPoison,
+    GetPoison,
+    GetPool,
+    NoSuchPoison,
+    OperationInfo,
+    Poisoned,
+    PoisonMessage,
+    PoolInfo,
+    RetryPoison,
+    SetLimit,
+    SetSize,
+    WorkerInfo,
+)
+from supervisors.pools.jobs import Attempt, Job, Jobs
+from supervisors.pools.policy import MOST_AHEAD, wanted
+from supervisors.pools.workers import Worker
+from supervisors.specs import Backoff, Child
+from supervisors.tree import Entry
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from actors.runtime.stages import Steps
+    from actors.timers import Timer
+    from supervisors.pools.jobs import Operation
+    from supervisors.pools.spec import PoolOptions
+
+PACE = Backoff(0.1, 30.0)
+"""How starts that fail are paced, unless the worker's Child says otherwise."""
+REMEMBERED = 1000
+"""Messages that were set aside, of which the last so many are kept."""
+
+
+class PoolSupervisor(DynamicSupervisor):
+    """Workers as children, and a queue before them. See :class:`supervisors.Pool`."""
+
+    hands_on: ClassVar[bool] = True
+
+    def __init__(self, child: Child[Any], options: PoolOptions) -> None:
+        super().__init__()
+        self._child = child
+        self._options = options
+        self._ahead = options.ahead and child.isolation is not None
+        self._least, self._most = options.min, options.max
+        self._jobs = Jobs()
+        self._workers: dict[Place, Worker] = {}
+        self._poison: deque[PoisonMessage] = deque(maxlen=REMEMBERED)
+        self._numbers = 0
+        self._bound = inf
+        self._draining = False
+        self._pace: Pace | None = None
+        """Where the starts stand that have led to nothing."""
+        self._not_before = 0.0
+        self._rate_timer: Timer | None = None
+        self._pace_timer: Timer | None = None
+        self._size_timer: Timer | None = None
+        self._done = self._replaced = self._poisoned = 0
+
+    @classmethod
+    def _face(cls, args: tuple[Any, ...]) -> Any:
+        face: Any = args[0].face
+        return face
+
+    def _prepare(self, place: Place) -> None:
+        super()._prepare(place)
+        place.routes = PoolRoutes(type(self), self._child.face)
+        self._bound = place.spec.mailbox
+
+    # -- taking messages
+
+    def _take_in(self, message: object) -> None:
+        """A message for the workers."""
+        place = self._place
+        slot = place.reply_slot()
+        key = None
+        if slot is not None:
+            slot.taken = True
+            # Whoever waits for a pool waits for nobody in particular.
+            slot.holder = None
+            key = slot.key
+        if key is not None and slot is not None:
+            job = self._jobs.join(key, slot)
+            if job is not None:
+                slot.room = (self, job)
+                return
+        self._numbers += 1
+        job = Job(self._numbers, message, slot, place.item)
+        if slot is not None:
+            slot.room = (self, job)
+        self._jobs.add(job)
+        self._go_on()
+
+    def withdraw(self, job: Job) -> None:
+        """A caller has gone."""
+        self._jobs.withdraw(job)
+        self._make_room()
+
+    # -- handing them over
+
+    def _go_on(self) -> None:
+        """Hand over what can be, and have as many workers as there should be."""
+        if self._draining:
+            return
+        jobs = self._jobs
+        while jobs.waiting and self._any_room():
+            now = trio.current_time()
+            operation = jobs.next(now)
+            if operation is None:
+                self._wait_for_rate(now)
+                break
+            worker = self._worker_for(operation)
+            if worker is None:
+                break
+            self._hand_over(operation, worker, now)
+        self._make_room()
+        self._balance()
+
+    def _any_room(self) -> bool:
+        """Whether some worker might take something."""
+        ahead = MOST_AHEAD if self._ahead else 1
+        return any(
+            each.up and not each.leaving and len(each.hands) < ahead
+            for each in self._workers.values()
+        )
+
+    def _worker_for(self, operation: Operation) -> Worker | None:
+        """One with nothing in hand; else the one that has least, if it may have more."""
+        found: Worker | None = None
+        for worker in self._workers.values():
+            if worker.free:
+                return worker
+            if self._ahead and worker.room(operation):
+                if found is None or len(worker.hands) < len(found.hands):
+                    found = worker
+        return found
+
+    def _hand_over(self, operation: Operation, worker: Worker, now: float) -> None:
+        job = self._jobs.take(operation, now)
+        place = worker.place.ref._place
+        attempt = job.attempt = Attempt(self, job, operation, worker, place)
+        worker.take(attempt, now)
+        mailbox = place.mailbox
+        if mailbox is None:
+            mailbox = place.open_mailbox()
+        mailbox.append((job.message, attempt, *job.origin))
+        if place.idle:
+            place.scheduler.schedule(place)
+
+    def _wait_for_rate(self, now: float) -> None:
+        """Come back when an operation may go on that its rate holds back."""
+        if self._rate_timer is not None:
+            self._rate_timer.cancel()
+            self._rate_timer = None
+        moment = self._jobs.next_moment(now)
+        if moment < inf:
+            self._rate_timer = self._place.scheduler.timers.at(moment, self._rate_is_up)
+
+    def _rate_is_up(self) -> None:
+        self._rate_timer = None
+        if self._place.running:
+            self._go_on()
+
+    def _make_room(self) -> None:
+        """What waits here counts as waiting in the mailbox."""
+        mailbox = self._place.open_mailbox()
+        mailbox.capacity = max(0, self._bound - self._jobs.waiting)
+        if mailbox.senders is not None:
+            mailbox.admit()
+
+    # -- what becomes of them
+
+    def settled(self, attempt: Attempt) -> None:
+        """A worker has answered, has died, or has not begun. Called in no turn."""
+        worker, operation, job = attempt.worker, attempt.operation, attempt.job
+        now = trio.current_time()
+        seconds = now - attempt.since if attempt.seconds is None else attempt.seconds
+        operation.running -= 1
+        worker.give(attempt, now)
+        job.attempt = None
+        error = attempt.error
+        if error is None:
+            operation.took(seconds)
+            self._over(operation, job)
+            job.reply(attempt.value)
+        elif isinstance(error, NoSuchActor):
+            self._again(job)
+        elif isinstance(error, ActorDied):
+            self._lost(operation, job, error)
+        else:
+            operation.took(seconds)
+            self._over(operation, job)
+            self._answer(job, error)
+        if self._jobs.waiting:
+            if self._place.running:
+                self._go_on()
+        elif worker.free and len(self._workers) > self._least:
+            self._watch_size()
+
+    def _over(self, operation: Operation, job: Job) -> None:
+        operation.done += 1
+        self._done += 1
+        self._jobs.forget(job)
+
+    def _answer(self, job: Job, error: BaseException) -> None:
+        """An answer that is no value: of a one-way message nobody hears it."""
+        if job.slot is not None:
+            job.fail(error)
+        else:
+            place = self._place
+            reason = "no handler" if isinstance(error, Unhandled) else f"{error!r}"
+            place.scheduler.dead_letter(place, job.item, reason)
+
+    def _again(self, job: Job) -> None:
+        """Not begun, or not to blame: back to where it stood."""
+        if self._draining or not self._place.running:
+            self._jobs.forget(job)
+            self._give_back(job)
+        else:
+            self._jobs.put_back(job)
+
+    def _lost(self, operation: Operation, job: Job, error: ActorDied) -> None:
+        """A worker has died with it in hand."""
+        if self._draining or not self._place.running:
+            self._jobs.forget(job)
+            self._answer(job, calls.died(self._place, job.message, error.exit))
+            return
+        if not is_to_blame(job, error.exit):
+            self._again(job)
+            return
+        operation.failed += 1
+        job.attempts += 1
+        job.reasons = [*(job.reasons or ()), str(error.__cause__ or error.exit)]
+        if job.attempts < self._options.attempts:
+            self._again(job)
+            return
+        self._poisoned += 1
+        self._jobs.forget(job)
+        moment = self._place.scheduler.system.now()
+        self._poison.append(
+            PoisonMessage(job.number, job.message, job.attempts, tuple(job.reasons), moment)
+        )
+        reports.set_aside(self._place, self._poison[-1])
+        self._answer(job, Poisoned(job.cls.__name__, job.attempts, job.reasons))
+
+    def _give_back(self, job: Job) -> None:
+        place = self._place
+        gone = NoSuchActor(
+            f"{place.path} is stopping; {job.cls.__name__} was not handled.",
+            ref=place.ref,
+            message=job.message,
+        )
+        if job.slot is not None:
+            job.fail(gone)
+        else:
+            place.scheduler.dead_letter(place, job.item, "the pool is stopping")
+
+    # -- workers
+
+    def _children_up(self) -> Steps | None:
+        return self._start_least()
+
+    def _start_least(self) -> Steps:
+        """The first workers, as part of starting."""
+        while len(self._workers) < self._least and not self._is_ending:
+            worker = self._new_worker()
+            outcome = worker.entry.begin()
+            if isinstance(outcome, Pending):
+                outcome = yield outcome
+            if outcome is not None:
+                yield from self._stop_all()
+                raise outcome
+            self._came_up(worker)
+
+    def _new_worker(self) -> Worker:
+        home, tree = self._place, self._tree
+        taken = {each.number for each in self._workers.values()}
+        number = next(each for each in range(1, len(taken) + 2) if each not in taken)
+        key = f"{self._child.label}-{number}"
+        place = Place(home.scheduler, self._child, key, None, home, tree)
+        entry = tree.entries[place] = Entry(self._child, place)
+        worker = self._workers[place] = Worker(number, entry)
+        return worker
+
+    def _balance(self) -> None:
+        """Begin one more worker, if there should be more and none is on its way; each that comes up
+        has the next one looked at."""
+        workers = self._workers
+        if len(workers) >= self._most or self._draining or self._is_ending:
+            return
+        jobs = self._jobs
+        running = sum(len(each.hands) for each in workers.values())
+        if len(workers) >= wanted(jobs.waiting, running, self._least, self._most):
+            return
+        if any(not each.up for each in workers.values()):
+            return
+        now = trio.current_time()
+        if now < self._not_before:
+            if self._pace_timer is None:
+                timers = self._place.scheduler.timers
+                self._pace_timer = timers.at(self._not_before, self._may_start)
+            return
+        worker = self._new_worker()
+        outcome = worker.entry.begin()
+        if isinstance(outcome, Pending):
+            outcome.then(lambda done: self._began(worker, done.value))
+        else:
+            self._began(worker, outcome)
+
+    def _may_start(self) -> None:
+        self._pace_timer = None
+        if self._place.running:
+            self._balance()
+
+    def _began(self, worker: Worker, failure: BaseException | None) -> None:
+        """A start is over, one way or the other. Called in no turn."""
+        if self._workers.get(worker.place) is not worker:
+            return
+        if failure is None and not worker.entry.declined:
+            self._came_up(worker)
+            self._go_on()
+            return
+        if failure is not None:
+            reports.restart_failed(self._place, worker.entry, failure)
+        self._remove(worker)
+        self._fruitless(worker, Crashed(failure) if failure is not None else Killed())
+        self._balance()
+
+    def _came_up(self, worker: Worker) -> None:
+        worker.up = True
+        worker.idle_since = trio.current_time()
+        reports.child_started(self._place, worker.entry, asked=True)
+        if len(self._workers) > self._least:
+            self._watch_size()
+
+    def _remove(self, worker: Worker) -> None:
+        """It is no more: what it has not begun goes back into the queue."""
+        self._workers.pop(worker.place, None)
+        self._forget(worker.entry)
+
+    def _fruitless(self, worker: Worker, exit: Exit) -> None:
+        """A worker has led to nothing: the next is paced."""
+        backoff = self._child.backoff or PACE
+        now = trio.current_time()
+        random = self._place.scheduler.system.random
+        self._pace, delay = (self._pace or Pace()).next(backoff, now, random)
+        self._not_before = now + delay
+        if self._pace.exhausted(backoff):
+            self._give_up(worker.entry, exit)
+
+    def _child_exited(self, place: Place, incarnation: int, exit: Exit, home: Place) -> None:
+        worker = self._workers.get(place)
+        if worker is None or place.state not in ("stopping", "gone"):
+            return
+        if worker.up:
+            worker.up = False
+            expected = worker.leaving and is_orderly(exit)
+            reports.child_exited(home, worker.entry, exit, "remove" if expected else "restart")
+            self._remove(worker)
+            if worker.taken:
+                self._pace = None
+                self._not_before = 0.0
+            elif not expected:
+                self._fruitless(worker, exit)
+            if not expected:
+                self._replaced += 1
+            self._go_on()
+
+    def _forget(self, entry: Entry) -> None:
+        self._workers.pop(entry.place, None)
+        super()._forget(entry)
+
+    # -- fewer of them
+
+    def _watch_size(self) -> None:
+        """Look again when a worker has had nothing to do for long."""
+        if self._size_timer is None and self._options.cooldown < inf:
+            timers = self._place.scheduler.timers
+            self._size_timer = timers.after(self._options.cooldown, self._shrink)
+
+    def _shrink(self) -> None:
+        """Stop the workers above the least number that had nothing to do for the cooldown."""
+        self._size_timer = None
+        if not self._place.running or self._draining:
+            return
+        oldest = trio.current_time() - self._options.cooldown
+        idle = [each for each in self._workers.values() if each.free]
+        spare = len(self._workers) - self._least
+        for worker in sorted(idle, key=lambda each: each.idle_since)[: max(0, spare)]:
+            if worker.idle_since > oldest + 1e-9 and len(self._workers) <= self._most:
+                break
+            worker.leaving = True
+            lifecycle.stop(worker.place, Shutdown("it had nothing to do"), None)
+        if len(self._workers) - sum(each.leaving for each in self._workers.values()) > self._least:
+            self._watch_size()
+
+    # -- stopping
+
+    def _children_down(self, exit: Exit) -> Steps | None:
+        self._draining = True
+        for timer in (self._rate_timer, self._pace_timer, self._size_timer):
+            if timer is not None:
+                timer.cancel()
+        for job in self._jobs.drain():
+            self._give_back(job)
+        return super()._children_down(exit)
+
+    # -- administration
+
+    @handles
+    def _get_pool(self, message: GetPool) -> PoolInfo:
+        jobs = self._jobs
+        operations = [
+            OperationInfo(
+                cls.__name__,
+                sum(not job.absent for job in each.queue),
+                each.running,
+                each.done,
+                each.failed,
+                None if each.concurrency == inf else int(each.concurrency),
+                None if each.bucket is None else each.bucket.rate,
+                each.seconds,
+            )
+            for cls, each in jobs.operations.items()
+        ]
+        workers = [
+            WorkerInfo(each.place.id, each.up, len(each.hands), each.taken)
+            for each in self._workers.values()
+        ]
+        return PoolInfo(
+            self._least,
+            self._most,
+            tuple(workers),
+            tuple(operations),
+            jobs.waiting,
+            sum(each.running for each in operations),
+            self._done,
+            self._replaced,
+            self._poisoned,
+        )
+
+    @handles
+    def _set_limit(self, message: SetLimit) -> None:
+        operation = self._jobs.operation(message.operation)
+        now = trio.current_time()
+        operation.limit(message.concurrency, message.rate, message.burst, now)
+        self._go_on()
+
+    @handles
+    def _set_size(self, message: SetSize) -> None:
+        self._least, self._most = message.min, message.max
+        self._go_on()
+        self._watch_size()
+
+    @handles
+    def _get_poison(self, message: GetPoison) -> list[PoisonMessage]:
+        return list(self._poison)
+
+    @handles
+    def _retry_poison(self, message: RetryPoison) -> None:
+        found = self._take_poison(message.number)
+        self._jobs.add(Job(found.number, found.message, None, found.message))
+        self._go_on()
+
+    @handles
+    def _drop_poison(self, message: DropPoison) -> None:
+        self._take_poison(message.number)
+
+    def _take_poison(self, number: int) -> PoisonMessage:
+        for each in self._poison:
+            if each.number == number:
+                self._poison.remove(each)
+                return each
+        known = ", ".join(str(each.number) for each in self._poison) or "none"
+        raise NoSuchPoison(f"{self._place.path} has set aside no message {number}; it has: {known}")
+
+    @handles
+    def _start_child(self, message: StartChild) -> Any:
+        raise ChildRefused(
+            f"{self._place.path} is a pool: SetSize says how many workers it has.",
+            repr(message.spec),
+        )
+
+
+class PoolRoutes(Routes):
+    """What the workers handle goes to the queue; the rest is the pool's own."""
+
+    __slots__ = ("_face", "_own")
+
+    def __init__(self, cls: type[Actor], face: Any) -> None:
+        self._own = cls.routes[None]
+        super().__init__(cls, self._own.messages)
+        self._face = messages_of(face)
+
+    def __missing__(self, message: type) -> Route:
+        own = self._own[message]
+        known = self._face
+        if known is None:
+            taken = own.function is None
+        else:
+            taken = any(cls in known for cls in message.__mro__)
+        if taken:
+            own = Route(PoolSupervisor._take_in, is_call=issubclass(message, Call))
+        self[message] = own
+        return own
+
+    @property
+    def messages(self) -> Mapping[type, str]:
+        """What is taken, from whichever side."""
+        return {**self._own.messages, **(self._face or {})}
+
+
+def is_to_blame(job: Job, exit: Exit) -> bool:
+    """Whether a worker that ended so has died of this message: one of several in its hands."""
+    if not isinstance(exit, Crashed):
+        return False
+    error = exit.exception
+    return not isinstance(error, ProcessDied) or error.message is job.message
+
+
+def messages_of(face: Any) -> Mapping[type, str] | None:
+    """The classes that such an actor handles; None if it takes others as well."""
+    from actors.isolation.isolated import handled
+
+    return handled(face)

@@ -1,0 +1,119 @@
+"""``Pool(Child(Converter), min=1, max=8)``: the spec of a pool."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+import attrs
+
+from actors import Actor
+from actors.validation import check_seconds, is_int
+from supervisors.pools.admin import check_size
+from supervisors.pools.pool import PoolSupervisor
+from supervisors.specs import MAILBOX, START_TIMEOUT, Child
+
+if TYPE_CHECKING:
+    from supervisors.specs import Restart
+
+A = TypeVar("A", bound=Actor, covariant=True)
+
+COOLDOWN = 30.0
+ATTEMPTS = 3
+
+
+@attrs.frozen
+class PoolOptions:
+    """What a pool was made with."""
+
+    min: int
+    max: int
+    attempts: int
+    cooldown: float
+    ahead: bool
+
+
+class Pool(Child[A]):
+    """Workers that compete for the messages of one queue: ``Pool(Child(Pdf), min=1, max=8)``.
+
+    It is a ``Child`` and goes wherever one goes; its ref takes what the worker's class handles. A
+    message goes to a worker that has time for it, and is done when that has answered, one-way
+    messages too. If the worker dies instead, the message is handed to another, at the front of the
+    queue. One that has cost ``attempts`` workers is set aside: its caller is refused with
+    ``Poisoned``, and ``GetPoison`` shows it. A worker that is alive and slow keeps its message,
+    however long that takes. Sent again under the same key, as a workflow does, a message that waits
+    or is handled is not handled twice: whoever sends it waits for the same answer.
+
+    ``min``, ``max``
+        there are as many workers as messages wait or are handled, within these bounds
+    ``attempts``
+        how many workers a message may cost: 3
+    ``cooldown``
+        seconds after which a worker above ``min`` that had nothing to do is stopped: 30
+    ``ahead``
+        whether an isolated worker may hold some messages beyond the one it handles, as long as all
+        of them take no more than 2 ms: handing over one at a time would take longer. True
+    ``id``, ``name``, ``restart``, ``start_timeout``, ``mailbox``, ``shutdown``
+        as for a ``Child``; ``mailbox`` bounds what waits
+
+    A worker that has died is replaced at once; one that does not come up, or dies with nothing in
+    hand, after the ``Backoff`` of its ``Child`` (0.1 to 30 s unless given). Stopped, a pool takes
+    nothing more, gives back what waits (``NoSuchActor``), and lets each worker finish what it has
+    begun, within the worker's ``shutdown`` time.
+
+    At run time: ``GetPool``, ``SetSize``, ``SetLimit``, ``GetPoison``, ``RetryPoison``,
+    ``DropPoison``; and ``WhichChildren``, ``CountChildren``. Messages are handed over at least
+    once: a worker that dies between its work and its answer leaves the work to be done again.
+
+    Raises TypeError or ValueError for what is not accepted.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        child: Child[A] | type[A],
+        /,
+        *,
+        min: int = 1,  # noqa: A002
+        max: int = 8,  # noqa: A002
+        attempts: int = ATTEMPTS,
+        cooldown: float = COOLDOWN,
+        ahead: bool = True,
+        id: str | None = None,
+        name: str | None = None,
+        restart: Restart = "permanent",
+        shutdown: float | Literal["kill"] | None = None,
+        start_timeout: float = START_TIMEOUT,
+        mailbox: float = MAILBOX,
+    ) -> None:
+        from supervisors.specs import as_child
+
+        spec: Any = as_child(child)
+        check_size(min, max)
+        if not is_int(attempts) or attempts < 1:
+            raise ValueError(f"A pool's attempts are an int of 1 or more. Got: {attempts!r}")
+        check_seconds("A pool's cooldown", cooldown)
+        if not isinstance(ahead, bool):
+            raise TypeError(f"A pool's ahead is True or False. Got: {ahead!r}")
+        if spec.name is not None or spec.significant:
+            raise ValueError(
+                "The Child in a Pool has no name and is not significant: there may be many of it. "
+                f"Got: {spec!r}"
+            )
+        # What its ref takes is what the worker's class handles.
+        factory: Any = PoolSupervisor
+        super().__init__(
+            factory,
+            spec,
+            PoolOptions(min, max, attempts, cooldown, ahead),
+            id=id if id is not None else spec.label,
+            name=name,
+            restart=restart,
+            shutdown=shutdown,
+            start_timeout=start_timeout,
+            mailbox=mailbox,
+        )
+
+    def __repr__(self) -> str:
+        spec, options = self.args
+        return f"Pool({spec!r}, min={options.min}, max={options.max})"

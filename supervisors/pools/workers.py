@@ -1,0 +1,65 @@
+"""A worker of a pool, and what it has in hand."""
+
+from __future__ import annotations
+
+from math import inf
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from actors.place import Place
+    from supervisors.pools.jobs import Attempt, Operation
+    from supervisors.tree import Entry
+
+
+class Worker:
+    """One worker: its child, and what it has in hand, the oldest first."""
+
+    __slots__ = ("_limit", "entry", "hands", "idle_since", "leaving", "number", "taken", "up")
+
+    def __init__(self, number: int, entry: Entry) -> None:
+        self.number = number
+        self.entry = entry
+        self.hands: dict[Attempt, None] = {}
+        self.up = False
+        self.leaving = False
+        """It is being stopped."""
+        self.taken = 0
+        """How many messages it was handed so far."""
+        self.idle_since = 0.0
+        self._limit = inf
+        """How many it may hold, as long as it holds those that it does."""
+
+    @property
+    def place(self) -> Place:
+        """Where it lives."""
+        return self.entry.place
+
+    @property
+    def free(self) -> bool:
+        """Nothing in hand, and ready for something."""
+        return self.up and not self.hands and not self.leaving
+
+    def room(self, operation: Operation) -> bool:
+        """Whether it may be handed one more of an operation; nothing is to wait for long behind
+        something else."""
+        if not self.up or self.leaving:
+            return False
+        held = len(self.hands)
+        return not held or held < min(self._limit, operation.hands)
+
+    def take(self, attempt: Attempt, now: float) -> None:
+        """One more in hand."""
+        if not self.hands:
+            attempt.since = now
+            self._limit = inf
+        self._limit = min(self._limit, attempt.operation.hands)
+        self.hands[attempt] = None
+        self.taken += 1
+
+    def give(self, attempt: Attempt, now: float) -> None:
+        """One less; the next is begun."""
+        self.hands.pop(attempt, None)
+        for following in self.hands:
+            following.since = now
+            return
+        self.idle_since = now
