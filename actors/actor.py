@@ -15,7 +15,7 @@ from actors.turns import identified
 from actors.validation import check_seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
 
     from actors.exits import Exit
     from actors.middleware import Middleware
@@ -308,6 +308,17 @@ class Actor:
     def _face(cls, args: tuple[Any, ...]) -> Any:
         """The class whose handlers answer what is sent to an actor made with these arguments."""
         return cls
+
+    @classmethod
+    def _takes(cls, args: tuple[Any, ...]) -> Iterable[type]:
+        """The classes of messages that an actor made with these arguments handles."""
+        return [message for routes in cls.routes.values() for message in routes.messages]
+
+    @classmethod
+    def _beside(cls, args: tuple[Any, ...], count: int) -> Any:
+        """The spec of what is to run beside ``count`` shards of such actors, if there is anything
+        that they share."""
+        return None
 
     def _prepare(self, place: Place) -> None:
         """The incarnation is being made."""

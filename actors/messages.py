@@ -28,7 +28,12 @@ class Call(Generic[R]):
     __slots__ = ()
 
 
-class Refusal(Exception):
+class Answer(Exception):
+    """Base of the exceptions that are answers, and no crashes: those that come back as themselves,
+    from another process as well."""
+
+
+class Refusal(Answer):
     """An answer that is "no".
 
     Raised by the handler of a ``Call``, the caller gets this very exception and the actor lives.

@@ -192,6 +192,11 @@ class Ref(Generic[A_co]):
         return self._place.house.name
 
     @property
+    def id(self) -> str:
+        """The id under its supervisor; under :class:`supervisors.Shards` the key."""
+        return self._place.house.id
+
+    @property
     def path(self) -> str:
         """Where in the tree: ``/bank/accounts/alice``."""
         return self._place.path

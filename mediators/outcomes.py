@@ -25,6 +25,7 @@ from enum import StrEnum
 import attrs
 
 from actors import Refusal
+from actors.messages import Answer
 
 
 class Status(StrEnum):
@@ -80,7 +81,7 @@ class Incident:
         return f"{where}{self.what}{against}{instead}"
 
 
-class StepFailed(Exception):
+class StepFailed(Answer):
     """The attempts of a step are spent: ``step`` is its path, ``attempts`` their number, ``type``
     and ``text`` what the last one failed with. It may have had an effect."""
 
@@ -95,7 +96,7 @@ class StepFailed(Exception):
         return f"{self.step} failed {self.attempts} times, last with {self.type}: {self.text}"
 
 
-class WorkflowEnded(Exception):
+class WorkflowEnded(Answer):
     """The workflow ``id`` has ended, with ``status`` ``failed`` or ``cancelled``, and there is no
     result. ``reason`` says why, as far as it is known."""
 

@@ -7,10 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from actors import Actor, Call, Down, Idle, MailboxFull
+from actors import Actor, Call, Down, Idle
 from actors.dispatch import Route, Routes
-from actors.mailbox import NOWHERE, SENDER
-from actors.replies import INLINE
 from actors.runtime import calls
 from supervisors import (
     Backoff,
@@ -246,29 +244,12 @@ def forward(mediator: Mediator, message: object, /, *, id: str) -> None:
 
     Nothing waits: a full mailbox fails the caller, and a one-way message is a dead letter there.
     """
-    hand_over(mediator._home, mediator._tree.place_of(id), message)
+    calls.pass_on(mediator._home, mediator._tree.place_of(id), message)
 
 
 def administer(mediator: Mediator, message: object, /) -> None:
     """Let the supervisor of the subtree answer."""
-    hand_over(mediator._home, mediator._tree._home, message)
-
-
-def hand_over(home: Place, target: Place, message: object) -> None:
-    """The message being handled at ``home`` is handled at ``target`` instead."""
-    turn = home.turn
-    handled = turn.item if turn is not None else home.item
-    awaited = turn is None and home.slot is INLINE
-    slot = home.reply_slot()
-    origin = handled[SENDER:6] if type(handled) is tuple else NOWHERE
-    item = (message, slot, *origin)
-    try:
-        calls.hand_on(target, item, awaited=awaited)
-    except MailboxFull as error:
-        if slot is not None:
-            slot.fail(error.with_traceback(None))
-        else:
-            home.scheduler.dead_letter(target, item, "the mailbox is full")
+    calls.pass_on(mediator._home, mediator._tree._home, message)
 
 
 def tree_of(driver: Place) -> MediatorTree:

@@ -40,6 +40,15 @@ from supervisors.pools.admin import (
 )
 from supervisors.pools.spec import Pool
 from supervisors.reports import ChildExited, ChildRestarted, GaveUp, MessageSetAside
+from supervisors.sharding.messages import (
+    GetShards,
+    HostInfo,
+    NoKey,
+    Resize,
+    ShardsInfo,
+    StillMoving,
+)
+from supervisors.sharding.spec import Shards
 from supervisors.specs import Backoff, Child, Flags, check_children
 from supervisors.supervisor import Supervisor
 
@@ -64,8 +73,11 @@ __all__ = [
     "GetChild",
     "GetPoison",
     "GetPool",
+    "GetShards",
+    "HostInfo",
     "MaxChildren",
     "MessageSetAside",
+    "NoKey",
     "NoSuchChild",
     "NoSuchPoison",
     "OperationInfo",
@@ -74,12 +86,16 @@ __all__ = [
     "Pool",
     "PoolInfo",
     "ReplaceChild",
+    "Resize",
     "RestartChild",
     "RestartLimitExceeded",
     "RetryPoison",
     "SetLimit",
     "SetSize",
+    "Shards",
+    "ShardsInfo",
     "StartChild",
+    "StillMoving",
     "StopChild",
     "Supervisor",
     "WhichChildren",

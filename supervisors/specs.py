@@ -162,6 +162,22 @@ class Child(Generic[A]):
         cls = class_of(self.factory)
         return cls._face(self.args) if isinstance(cls, type) and issubclass(cls, Actor) else cls
 
+    @property
+    def takes(self) -> Iterable[type]:
+        """The classes of messages that are handled there."""
+        cls = class_of(self.factory)
+        if isinstance(cls, type) and issubclass(cls, Actor):
+            return cls._takes(self.args)
+        return ()
+
+    def beside(self, count: int) -> Child[Any] | None:
+        """What is to run beside ``count`` shards of such actors, for all of them."""
+        cls = class_of(self.factory)
+        found: Child[Any] | None = None
+        if isinstance(cls, type) and issubclass(cls, Actor):
+            found = cls._beside(self.args, count)
+        return found
+
     async def start_in(self, system: System, *, root: bool) -> Ref[A]:
         """Start it in a system: see :meth:`actors.System.start` and :func:`actors.open_system`."""
         from supervisors.application import start_child_in

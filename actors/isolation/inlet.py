@@ -9,11 +9,11 @@ from weakref import ref as weak
 import trio
 from msgspec import Raw
 
+from actors import messages
 from actors.exits import NoSuchActor
 from actors.isolation.faults import fault_of, undecodable
 from actors.isolation.frames import Answer, Failed, Message, Refused
 from actors.isolation.page import ASIDE, DONE
-from actors.messages import Refusal
 from actors.payloads.names import NotEncodable
 from actors.replies import Slot
 from actors.runtime import calls
@@ -160,7 +160,7 @@ def answer_of(arrival: Arrival, link: Link) -> Answer | Refused | Failed:
             frame: Answer | Refused = Answer(number, Raw(payload))
             if arrival.began is not None:
                 frame = Answer(number, Raw(payload), perf_counter() - arrival.began)
-        elif isinstance(error, Refusal):
+        elif isinstance(error, messages.Answer):
             payload = link.types.encode_refusal(error)
             frame = Refused(number, Raw(payload))
         else:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec.msgpack import Ext
 
 from actors.isolation.frames import decode_address, encode
+from actors.messages import Answer
 from actors.payloads.names import NotEncodable, a, brief, is_data
 from actors.payloads.plans import encode_plain
 from actors.payloads.types import _DATA, Types
@@ -43,7 +44,7 @@ class WireTypes(Types):
         self.told: set[type] = set()
         """What is in ``news``, or was."""
         self.news: list[type] = []
-        super().__init__()
+        super().__init__(answers=(Answer,))
 
     def learn(self, cls: type) -> None:
         """An instance of ``cls``, which is not told of yet, is about to be sent."""

@@ -17,9 +17,9 @@ from actors.exits import (
     NoSuchActor,
     Unhandled,
 )
-from actors.mailbox import MESSAGE, SENDER, SLOT
+from actors.mailbox import MESSAGE, NOWHERE, SENDER, SLOT
 from actors.messages import Call
-from actors.replies import CALL_TIMEOUT, Slot, timed_out
+from actors.replies import CALL_TIMEOUT, INLINE, Slot, timed_out
 from actors.runtime import host, lifecycle
 from actors.runtime.stages import Pending
 from actors.turns import current_turn, make_item, refuse_cycle
@@ -279,6 +279,23 @@ def hand_on(place: Place, item: Any, *, awaited: bool = False) -> None:
             place.scheduler.ready.append(place)
         else:
             place.scheduler.schedule(place)
+
+
+def pass_on(home: Place, target: Place, message: object) -> None:
+    """The message being handled at ``home`` is handled at ``target`` instead."""
+    turn = home.turn
+    handled = turn.item if turn is not None else home.item
+    awaited = turn is None and home.slot is INLINE
+    slot = home.reply_slot()
+    origin = handled[SENDER:6] if type(handled) is tuple else NOWHERE
+    item = (message, slot, *origin)
+    try:
+        hand_on(target, item, awaited=awaited)
+    except MailboxFull as error:
+        if slot is not None:
+            slot.fail(error.with_traceback(None))
+        else:
+            home.scheduler.dead_letter(target, item, "the mailbox is full")
 
 
 def rise(place: Place, event: object, origin: Origin) -> None:

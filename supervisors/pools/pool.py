@@ -14,7 +14,6 @@ from actors import (
     Call,
     Crashed,
     Exit,
-    Killed,
     NoSuchActor,
     ProcessDied,
     Shutdown,
@@ -25,10 +24,9 @@ from actors import (
 from actors.dispatch import Route, Routes
 from actors.place import Place
 from actors.runtime import calls, lifecycle
-from actors.runtime.stages import Pending
 from supervisors import reports
 from supervisors.admin import ChildRefused, StartChild
-from supervisors.dynamic import DynamicSupervisor
+from supervisors.crew import Crew
 from supervisors.policy import Pace
 from supervisors.pools.admin import (
     DropPoison,
@@ -64,7 +62,7 @@ REMEMBERED = 1000
 """Messages that were set aside, of which the last so many are kept."""
 
 
-class PoolSupervisor(DynamicSupervisor):
+class PoolSupervisor(Crew):
     """Workers as children, and a queue before them. See :class:`supervisors.Pool`."""
 
     hands_on: ClassVar[bool] = True
@@ -190,7 +188,7 @@ class PoolSupervisor(DynamicSupervisor):
 
     def _rate_is_up(self) -> None:
         self._rate_timer = None
-        if self._place.running:
+        if self._place.actor is self:
             self._go_on()
 
     def _make_room(self) -> None:
@@ -294,24 +292,16 @@ class PoolSupervisor(DynamicSupervisor):
 
     def _start_least(self) -> Steps:
         """The first workers, as part of starting."""
-        while len(self._workers) < self._least and not self._is_ending:
-            worker = self._new_worker()
-            outcome = worker.entry.begin()
-            if isinstance(outcome, Pending):
-                outcome = yield outcome
-            if outcome is not None:
-                yield from self._stop_all()
-                raise outcome
+        workers = [self._new_worker() for _ in range(self._least)]
+        yield from self._all_up([each.entry for each in workers])
+        for worker in workers:
             self._came_up(worker)
 
     def _new_worker(self) -> Worker:
-        home, tree = self._place, self._tree
         taken = {each.number for each in self._workers.values()}
         number = next(each for each in range(1, len(taken) + 2) if each not in taken)
-        key = f"{self._child.label}-{number}"
-        place = Place(home.scheduler, self._child, key, None, home, tree)
-        entry = tree.entries[place] = Entry(self._child, place)
-        worker = self._workers[place] = Worker(number, entry)
+        entry = self._enter(self._child, f"{self._child.label}-{number}")
+        worker = self._workers[entry.place] = Worker(number, entry)
         return worker
 
     def _balance(self) -> None:
@@ -332,43 +322,29 @@ class PoolSupervisor(DynamicSupervisor):
                 timers = self._place.scheduler.timers
                 self._pace_timer = timers.at(self._not_before, self._may_start)
             return
-        worker = self._new_worker()
-        outcome = worker.entry.begin()
-        if isinstance(outcome, Pending):
-            outcome.then(lambda done: self._began(worker, done.value))
-        else:
-            self._began(worker, outcome)
+        self._launch(self._new_worker().entry, self._began)
 
     def _may_start(self) -> None:
         self._pace_timer = None
-        if self._place.running:
+        if self._place.actor is self:
             self._balance()
 
-    def _began(self, worker: Worker, failure: BaseException | None) -> None:
+    def _began(self, entry: Entry, failure: BaseException | None) -> None:
         """A start is over, one way or the other. Called in no turn."""
-        if self._workers.get(worker.place) is not worker:
-            return
-        if failure is None and not worker.entry.declined:
+        worker = self._workers[entry.place]
+        if failure is None:
             self._came_up(worker)
             self._go_on()
             return
-        if failure is not None:
-            reports.restart_failed(self._place, worker.entry, failure)
-        self._remove(worker)
-        self._fruitless(worker, Crashed(failure) if failure is not None else Killed())
+        self._forget(entry)
+        self._fruitless(worker, Crashed(failure))
         self._balance()
 
     def _came_up(self, worker: Worker) -> None:
         worker.up = True
         worker.idle_since = trio.current_time()
-        reports.child_started(self._place, worker.entry, asked=True)
         if len(self._workers) > self._least:
             self._watch_size()
-
-    def _remove(self, worker: Worker) -> None:
-        """It is no more: what it has not begun goes back into the queue."""
-        self._workers.pop(worker.place, None)
-        self._forget(worker.entry)
 
     def _fruitless(self, worker: Worker, exit: Exit) -> None:
         """A worker has led to nothing: the next is paced."""
@@ -380,25 +356,22 @@ class PoolSupervisor(DynamicSupervisor):
         if self._pace.exhausted(backoff):
             self._give_up(worker.entry, exit)
 
-    def _child_exited(self, place: Place, incarnation: int, exit: Exit, home: Place) -> None:
-        worker = self._workers.get(place)
-        if worker is None or place.state not in ("stopping", "gone"):
-            return
-        if worker.up:
-            worker.up = False
-            expected = worker.leaving and is_orderly(exit)
-            reports.child_exited(home, worker.entry, exit, "remove" if expected else "restart")
-            self._remove(worker)
-            if worker.taken:
-                self._pace = None
-                self._not_before = 0.0
-            elif not expected:
-                self._fruitless(worker, exit)
-            if not expected:
-                self._replaced += 1
-            self._go_on()
+    def _ended(self, entry: Entry, exit: Exit) -> None:
+        worker = self._workers[entry.place]
+        expected = worker.leaving and is_orderly(exit)
+        reports.child_exited(self._place, entry, exit, "remove" if expected else "restart")
+        self._forget(entry)
+        if worker.taken:
+            self._pace = None
+            self._not_before = 0.0
+        elif not expected:
+            self._fruitless(worker, exit)
+        if not expected:
+            self._replaced += 1
+        self._go_on()
 
     def _forget(self, entry: Entry) -> None:
+        """It is no more: what it has not begun goes back into the queue."""
         self._workers.pop(entry.place, None)
         super()._forget(entry)
 
@@ -413,7 +386,7 @@ class PoolSupervisor(DynamicSupervisor):
     def _shrink(self) -> None:
         """Stop the workers above the least number that had nothing to do for the cooldown."""
         self._size_timer = None
-        if not self._place.running or self._draining:
+        if self._place.actor is not self or self._draining:
             return
         oldest = trio.current_time() - self._options.cooldown
         idle = [each for each in self._workers.values() if each.free]

@@ -22,9 +22,10 @@ PUBLIC = {
     "supervisors": """
         AlreadyPresent AlreadyStarted Backoff Child ChildCounts ChildExited ChildInfo ChildRefused
         ChildRestarted ChildRestarting ChildRunning CountChildren DeleteChild DropPoison
-        DynamicSupervisor Flags GaveUp GetChild GetPoison GetPool MaxChildren MessageSetAside
-        NoSuchChild NoSuchPoison OperationInfo PoisonMessage Poisoned Pool PoolInfo ReplaceChild
-        RestartChild RestartLimitExceeded RetryPoison SetLimit SetSize StartChild StopChild
+        DynamicSupervisor Flags GaveUp GetChild GetPoison GetPool GetShards HostInfo MaxChildren
+        MessageSetAside NoKey NoSuchChild NoSuchPoison OperationInfo PoisonMessage Poisoned Pool
+        PoolInfo ReplaceChild Resize RestartChild RestartLimitExceeded RetryPoison SetLimit SetSize
+        Shards ShardsInfo StartChild StillMoving StopChild
         Supervisor WhichChildren WorkerInfo check_children one_for_all one_for_one rest_for_one run
     """,
     "actors.testing": """

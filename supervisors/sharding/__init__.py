@@ -1,0 +1,6 @@
+"""Shards: many keys, each with one live owner.
+
+The spec is :mod:`~supervisors.sharding.spec`. A :mod:`~supervisors.sharding.router` finds the shard
+of a message and the host that has it; a :mod:`~supervisors.sharding.host` runs the actors. What
+they decide is pure: :mod:`~supervisors.sharding.policy`.
+"""

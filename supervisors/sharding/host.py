@@ -1,0 +1,341 @@
+"""A host of shards: it runs an actor for each key, or for each shard, and lets them come and go.
+
+It is a child of a router, here or in a process of its own, and takes what the router sends it.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from math import inf
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import attrs
+import trio
+
+from actors import Actor, Crashed, Exit, Ref, Shutdown, handles, is_orderly
+from actors.mailbox import EXEMPT, NOWHERE, SENDER, message_of, slot_of
+from actors.runtime import calls, lifecycle
+from supervisors import reports
+from supervisors.crew import Crew
+from supervisors.policy import verdict
+from supervisors.sharding.messages import Keyed, Own, Release, Released, Returned
+from supervisors.specs import Backoff, Child
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from actors.place import Place
+    from actors.replies import Slot
+    from actors.runtime.stages import Steps
+    from supervisors.policy import Verdict
+    from supervisors.tree import Entry
+
+BACKOFF = Backoff(0.1, 30.0)
+"""How actors are restarted that do not say otherwise."""
+
+
+@attrs.frozen
+class Terms:
+    """What all hosts of one router have in common: how many shards there are, whether each has an
+    actor of its own or each key has one, and after how many idle seconds that one leaves."""
+
+    count: int
+    per_key: bool
+    idle: float
+
+
+@attrs.frozen
+class Hosting:
+    """What an actor that is hosted can know: its shard, how many there are, who hands it its
+    messages, and what runs beside all shards."""
+
+    shard: int
+    count: int
+    router: Ref[Any]
+    beside: Ref[Any] | None
+
+
+class Tenant:
+    """One hosted actor."""
+
+    __slots__ = ("entry", "key", "last", "leaving", "shard")
+
+    def __init__(self, key: str, shard: int, entry: Entry) -> None:
+        self.key = key
+        self.shard = shard
+        self.entry = entry
+        self.last = 0.0
+        """When it was last sent something."""
+        self.leaving: str | None = None
+        """``"idle"`` or ``"moved"``: it was asked to stop, and why."""
+
+    @property
+    def place(self) -> Place:
+        """Where it lives."""
+        return self.entry.place
+
+    @property
+    def at_rest(self) -> bool:
+        """Nothing to do, now or later: no message, no turn, no timer, no task, no owed answer."""
+        place = self.entry.place.ref._place
+        return not (
+            place.state != "up"
+            or place.busy
+            or place.mailbox
+            or (place.mailbox is not None and place.mailbox.stash)
+            or place.actor_timers
+            or place.side
+            or any(not slot.done for slot in place.held or ())
+        )
+
+
+@attrs.frozen
+class Sweep:
+    """To itself: look for those that are idle."""
+
+
+class ShardHost(Crew):
+    """Runs the actors of the shards that are its own."""
+
+    hands_on: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        child: Child[Any],
+        terms: Terms,
+        number: int,
+        owned: tuple[int, ...],
+        router: Ref[Any],
+        beside: Ref[Any] | None,
+    ) -> None:
+        super().__init__()
+        self._child = child
+        self._terms = terms
+        self._number = number
+        self._owned = set(owned)
+        self._router = router
+        self._companion = beside
+        self._tenants: OrderedDict[str, Tenant] = OrderedDict()
+        """By key, the one that was spoken to last at the end."""
+        self._by_place: dict[Place, Tenant] = {}
+        self._releasing: set[int] = set()
+
+    @classmethod
+    def _takes(cls, args: tuple[Any, ...]) -> Iterable[type]:
+        takes: Iterable[type] = args[0].takes
+        return takes
+
+    def hosting(self, place: Place) -> Hosting:
+        """For the actor that lives there."""
+        shard = self._by_place[place].shard
+        return Hosting(shard, self._terms.count, self._router, self._companion)
+
+    def _children_up(self) -> Steps | None:
+        if self._terms.idle < inf:
+            self.every(max(self._terms.idle / 4, 0.001), Sweep())
+        if self._terms.per_key or not self._owned:
+            return None
+        tenants = [self._enter_tenant(str(each), each) for each in sorted(self._owned)]
+        return self._all_up([each.entry for each in tenants])
+
+    # -- messages
+
+    @handles
+    def _deliver(self, message: Keyed) -> None:
+        if message.shard not in self._owned:
+            # Sent before the shard was moved away: it is somebody else's by now.
+            slot, origin = handled(self._place)
+            self._return(message.key, message.shard, message.message, slot, origin)
+            return
+        key = message.key if self._terms.per_key else str(message.shard)
+        tenant = self._tenants.get(key)
+        new = tenant is None
+        if tenant is None:
+            tenant = self._enter_tenant(key, message.shard)
+        elif self._terms.per_key:
+            self._tenants.move_to_end(key)
+        tenant.last = trio.current_time()
+        calls.pass_on(self._place, tenant.place.ref._place, message.message)
+        if new:
+            # Behind the message, which is to hear of it if this fails.
+            self._launch(tenant.entry, self._began)
+
+    def _return(
+        self, key: str, shard: int, message: object, slot: Slot | None, origin: Any
+    ) -> None:
+        """Back to the router, with its reply slot, behind what was returned before."""
+        if slot is not None:
+            if slot.done:
+                return
+            slot.taken = True
+        send(self._router._place, Returned(key, shard, message), slot, origin)
+
+    # -- tenants
+
+    def _enter_tenant(self, key: str, shard: int) -> Tenant:
+        entry = self._enter(self._child, key)
+        tenant = self._tenants[key] = Tenant(key, shard, entry)
+        tenant.last = trio.current_time()
+        self._by_place[entry.place] = tenant
+        return tenant
+
+    def _began(self, entry: Entry, failure: BaseException | None) -> None:
+        """It is up, or has failed to come up for the first time: then whoever waits is told why."""
+        if failure is None:
+            return
+        place = entry.place
+        tenant = self._by_place[place]
+        if tenant.leaving == "moved":
+            self._forget_moved(tenant)
+            return
+        mailbox, place.mailbox = place.mailbox, None
+        if mailbox is not None:
+            mailbox.drain(lambda item: self._fail(place, item, failure))
+        if self._terms.per_key:
+            self._forget(entry)
+        else:
+            self._restart_later(entry, Crashed(failure))
+
+    def _fail(self, place: Place, item: Any, failure: BaseException) -> None:
+        slot = slot_of(item)
+        if slot is not None:
+            slot.fail(failure)
+        else:
+            place.scheduler.dead_letter(place, item, f"it did not start: {failure}")
+
+    def _ended(self, entry: Entry, exit: Exit) -> None:
+        tenant = self._by_place[entry.place]
+        place = entry.place
+        waits = bool(place.ref._place.mailbox)
+        if tenant.leaving == "moved" or tenant.shard in self._releasing:
+            self._forget_moved(tenant)
+            return
+        if tenant.leaving == "idle" and is_orderly(exit):
+            # What has come meanwhile is not lost: the next incarnation finds it.
+            decision: Verdict = "restart" if waits else "remove"
+        elif verdict(self._child.restart, exit) != "restart":
+            decision = "restart" if waits and self._child.restart != "temporary" else "remove"
+        else:
+            decision = "restart" if waits or not self._terms.per_key else "remove"
+        if tenant.leaving is None:
+            reports.child_exited(self._place, entry, exit, decision)
+        if decision == "remove":
+            self._forget(entry)
+        elif is_orderly(exit):
+            tenant.leaving = None
+            lifecycle.settle(place, "restarting")
+            self._launch(entry, self._again)
+        else:
+            self._restart_later(entry, exit)
+
+    def _restart_later(self, entry: Entry, exit: Exit) -> None:
+        lifecycle.settle(entry.place, "restarting")
+        delay = self._delay(entry, self._child.backoff or BACKOFF, exit)
+        if not self._is_ending:
+            self._launch_later(entry, delay, self._again)
+
+    def _again(self, entry: Entry, failure: BaseException | None) -> None:
+        """A restart has worked, or is to be tried once more."""
+        if failure is None:
+            return
+        tenant = self._by_place[entry.place]
+        if tenant.leaving == "moved":
+            self._forget_moved(tenant)
+        else:
+            self._restart_later(entry, Crashed(failure))
+
+    def _forget(self, entry: Entry) -> None:
+        tenant = self._by_place.pop(entry.place, None)
+        if tenant is not None and self._tenants.get(tenant.key) is tenant:
+            del self._tenants[tenant.key]
+        super()._forget(entry)
+
+    # -- passivation
+
+    @handles
+    def _sweep(self, message: Sweep) -> None:
+        """Have those leave that had nothing to do for long; the longest silent ones come first."""
+        oldest = trio.current_time() - self._terms.idle
+        for tenant in list(self._tenants.values()):
+            if tenant.last > oldest:
+                return
+            if tenant.leaving is not None:
+                continue
+            if tenant.at_rest:
+                tenant.leaving = "idle"
+                lifecycle.stop(tenant.place, Shutdown("it was idle"), None)
+            else:
+                tenant.last = trio.current_time()
+                self._tenants.move_to_end(tenant.key)
+
+    # -- shards that come and go
+
+    @handles
+    def _own(self, message: Own) -> None:
+        for shard in message.shards:
+            self._owned.add(shard)
+            if not self._terms.per_key and str(shard) not in self._tenants:
+                self._launch(self._enter_tenant(str(shard), shard).entry, self._began)
+
+    @handles
+    def _release(self, message: Release) -> None:
+        shard = message.shard
+        self._owned.discard(shard)
+        self._releasing.add(shard)
+        for tenant in [each for each in self._tenants.values() if each.shard == shard]:
+            tenant.leaving = "moved"
+            if tenant.place.running:
+                lifecycle.stop(tenant.place, Shutdown("its shard moves"), None)
+            else:
+                self._forget_moved(tenant)
+        self._look_whether_released(shard)
+
+    def _forget_moved(self, tenant: Tenant) -> None:
+        """It has ended here: what it has not begun goes back to the router, in its order."""
+        face = tenant.place.ref._place
+        mailbox, face.mailbox = face.mailbox, None
+        if mailbox is not None:
+            mailbox.drain(
+                lambda item: self._return(
+                    tenant.key, tenant.shard, message_of(item), slot_of(item), origin_of(item)
+                )
+            )
+        self._forget(tenant.entry)
+        self._look_whether_released(tenant.shard)
+
+    def _look_whether_released(self, shard: int) -> None:
+        if shard in self._releasing and not any(
+            each.shard == shard for each in self._tenants.values()
+        ):
+            self._releasing.discard(shard)
+            send(self._router._place, Released(shard, self._number), None, NOWHERE)
+
+
+def send(place: Place, message: object, slot: Any, origin: Any) -> None:
+    """Queue a message of the library's own, which no bound keeps out."""
+    if calls.is_closed(place):
+        place.scheduler.refuse(place, (message, slot, *origin))
+        return
+    mailbox = place.open_mailbox()
+    mailbox.exempt += 1
+    mailbox.append((message, slot, *origin, EXEMPT))
+    if place.idle:
+        place.scheduler.schedule(place)
+
+
+def handled(place: Place) -> tuple[Slot | None, Any]:
+    """The reply slot and the origin of the message being handled in a plain turn."""
+    return place.reply_slot(), origin_of(place.item)
+
+
+def origin_of(item: Any) -> Any:
+    """Sender and ids of what is queued."""
+    return item[SENDER:6] if type(item) is tuple else NOWHERE
+
+
+def hosting(place: Place) -> Hosting | None:
+    """Where an actor is hosted; None if it is no shard's."""
+    house = place.house
+    above = house.parent
+    host: Actor | None = None if above is None else above.actor
+    return host.hosting(house) if isinstance(host, ShardHost) else None

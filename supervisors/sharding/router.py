@@ -1,0 +1,426 @@
+"""The actor behind :class:`supervisors.Shards`: it hands each message to the host of its shard."""
+
+from __future__ import annotations
+
+from collections import deque
+from itertools import count as counting
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import attrs
+
+from actors import Actor, Call, Crashed, Exit, Later, Refusal, Shutdown, handles
+from actors.dispatch import Route, Routes
+from actors.replies import Slot
+from actors.runtime import calls, lifecycle
+from supervisors import reports
+from supervisors.crew import Crew
+from supervisors.sharding.host import ShardHost, Terms, handled, send
+from supervisors.sharding.messages import (
+    Everywhere,
+    GetShards,
+    HostInfo,
+    Keyed,
+    NoKey,
+    Own,
+    Release,
+    Released,
+    Resize,
+    Returned,
+    ShardsInfo,
+    Somewhere,
+    StillMoving,
+)
+from supervisors.sharding.policy import moves, shard_of, spread
+from supervisors.specs import Backoff, Child
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from actors import Process
+    from actors.place import Place
+    from actors.runtime.stages import Steps
+    from supervisors.tree import Entry
+
+BACKOFF = Backoff(0.02, 10.0, reset=30.0)
+"""How hosts are started again."""
+
+
+@attrs.frozen
+class Layout:
+    """What shards were made with: their terms, the key of a message, and where the hosts live."""
+
+    terms: Terms
+    key: Callable[[Any], Any]
+    hosts: int
+    isolation: Process | None
+
+
+@attrs.define(eq=False)
+class Host:
+    """One host. ``leaving``: it is to be stopped when it has no shard any more."""
+
+    number: int
+    entry: Entry
+    up: bool = False
+    leaving: bool = False
+
+    @property
+    def place(self) -> Place:
+        """Where it is spoken to."""
+        return self.entry.place
+
+
+@attrs.define(eq=False)
+class Move:
+    """A shard on its way, and what is to be handed to its new host, in this order."""
+
+    source: Host
+    target: Host
+    returned: deque[tuple[Returned, Slot | None, Any]] = attrs.Factory(deque)
+    held: deque[tuple[Keyed, Slot | None, Any]] = attrs.Factory(deque)
+
+
+class ShardRouter(Crew):
+    """The hosts as children, and the table that says which shard is where."""
+
+    hands_on: ClassVar[bool] = True
+
+    def __init__(self, child: Child[Any], layout: Layout) -> None:
+        super().__init__()
+        self._child = child
+        self._layout = layout
+        self._table = spread(layout.terms.count, layout.hosts)
+        self._hosts: dict[int, Host] = {}
+        self._by_place: dict[Place, Host] = {}
+        self._moving: dict[int, Move] = {}
+        self._companion: Entry | None = None
+        """What runs beside all shards."""
+        self._next = counting().__next__
+        self._resizing: Later[None] | None = None
+
+    @classmethod
+    def _face(cls, args: tuple[Any, ...]) -> Any:
+        return args[0].face
+
+    @classmethod
+    def _takes(cls, args: tuple[Any, ...]) -> Iterable[type]:
+        takes: Iterable[type] = args[0].takes
+        return takes
+
+    def _prepare(self, place: Place) -> None:
+        super()._prepare(place)
+        place.routes = RouterRoutes(type(self), self._child)
+
+    # -- handing on
+
+    def _route(self, message: object) -> None:
+        """A message for one shard, or for all."""
+        key = self._layout.key(message)
+        terms = self._layout.terms
+        if isinstance(key, Everywhere):
+            self._ask_all(message, key)
+            return
+        if isinstance(key, Somewhere):
+            shard, key = self._next() % terms.count, ""
+        elif isinstance(key, str) or (isinstance(key, int) and not isinstance(key, bool)):
+            shard = shard_of(key, terms.count)
+        else:
+            raise NoKey(f"The key of {type(message).__name__} is a str or an int. Got: {key!r}")
+        self._hand_on(Keyed(str(key), shard, message))
+
+    @handles
+    def _to_shard(self, message: Keyed) -> None:
+        """A host knows better where this one belongs."""
+        self._hand_on(message)
+
+    def _hand_on(self, message: Keyed) -> None:
+        """The message being handled is that of a shard."""
+        move = self._moving.get(message.shard)
+        if move is None:
+            calls.pass_on(self._place, self._place_of(message.shard), message)
+            return
+        slot, origin = handled(self._place)
+        if slot is not None:
+            slot.taken = True
+            slot.holder = None
+        move.held.append((message, slot, origin))
+
+    def _place_of(self, shard: int) -> Place:
+        return self._hosts[self._table[shard]].place
+
+    def _ask_all(self, message: object, everywhere: Everywhere) -> None:
+        slot, origin = handled(self._place)
+        if slot is None:
+            for shard in range(self._layout.terms.count):
+                send(self._place_of(shard), Keyed("", shard, message), None, origin)
+            return
+        slot.taken = True
+        slot.holder = None
+        gathering = Gathering(slot, everywhere, self._layout.terms.count)
+        for shard in range(self._layout.terms.count):
+            part = Part(gathering, shard, message, self._place)
+            send(self._place, Keyed("", shard, message), part, origin)
+
+    # -- hosts
+
+    def _children_up(self) -> Steps | None:
+        return self._start()
+
+    def _start(self) -> Steps:
+        """What runs beside all shards first, then the hosts."""
+        count = self._layout.terms.count
+        beside: Child[Any] | None = self._child.beside(count)
+        if beside is not None:
+            self._companion = self._enter(beside, beside.label)
+            yield from self._all_up([self._companion])
+        hosts = [self._new_host(number) for number in range(self._layout.hosts)]
+        yield from self._all_up([each.entry for each in hosts])
+        for host in hosts:
+            host.up = True
+
+    def _new_host(self, number: int) -> Host:
+        entry = self._enter(self._spec(number), f"host-{number + 1}")
+        host = self._hosts[number] = Host(number, entry)
+        self._by_place[entry.place] = host
+        return host
+
+    def _spec(self, number: int) -> Child[Any]:
+        """What a host is started with: the shards that are its own and are not about to leave."""
+        owned = tuple(
+            shard
+            for shard, host in enumerate(self._table)
+            if host == number and shard not in self._moving
+        )
+        layout = self._layout
+        beside = None if self._companion is None else self._companion.place.ref
+        child, router = self._child, self._place.ref
+        return Child(
+            ShardHost,
+            child,
+            layout.terms,
+            number,
+            owned,
+            router,
+            beside,
+            isolation=layout.isolation,
+            memory_limit=None if layout.isolation is None else child.memory_limit,
+            start_timeout=child.start_timeout,
+            mailbox=self._place.spec.mailbox,
+        )
+
+    def _ended(self, entry: Entry, exit: Exit) -> None:
+        host = self._by_place.get(entry.place)
+        if host is not None and host.leaving:
+            self._forget(entry)
+            self._look_whether_done()
+            return
+        reports.child_exited(self._place, entry, exit, "restart")
+        if host is not None:
+            host.up = False
+            # With it have ended the actors of the shards that were to leave: it is asked again,
+            # behind what it had not begun.
+            for shard, move in self._moving.items():
+                if move.source is host:
+                    send(host.place, Release(shard), None, NOBODY)
+        self._restart_later(entry, exit)
+
+    def _restart_later(self, entry: Entry, exit: Exit) -> None:
+        lifecycle.settle(entry.place, "restarting")
+        delay = self._delay(entry, entry.spec.backoff or BACKOFF, exit)
+        if not self._is_ending:
+            self._launch_later(entry, delay, self._again)
+
+    def _launch(self, entry: Entry, then: Any) -> None:
+        host = self._by_place.get(entry.place)
+        if host is not None:
+            entry.next_spec = self._spec(host.number)
+        super()._launch(entry, then)
+
+    def _again(self, entry: Entry, failure: BaseException | None) -> None:
+        """A host is up, or is to be tried once more."""
+        host = self._by_place.get(entry.place)
+        if failure is not None:
+            self._restart_later(entry, Crashed(failure))
+        elif host is not None:
+            host.up = True
+            self._look_whether_done()
+
+    def _forget(self, entry: Entry) -> None:
+        host = self._by_place.pop(entry.place, None)
+        if host is not None and self._hosts.get(host.number) is host:
+            del self._hosts[host.number]
+        super()._forget(entry)
+
+    # -- moving shards
+
+    @handles
+    def _resize(self, message: Resize) -> Any:
+        if self._resizing is not None:
+            raise StillMoving(f"{self._place.path}: {len(self._moving)} shards are moving.")
+        later = self.later()
+        for number in range(message.hosts):
+            if number not in self._hosts:
+                self._launch(self._new_host(number).entry, self._again)
+        for number, host in self._hosts.items():
+            host.leaving = number >= message.hosts
+        for shard, number in sorted(moves(self._table, message.hosts).items()):
+            self._move(shard, self._hosts[number])
+        self._resizing = later
+        self._look_whether_done()
+        return later
+
+    def _move(self, shard: int, target: Host) -> None:
+        source = self._hosts[self._table[shard]]
+        self._moving[shard] = Move(source, target)
+        send(source.place, Release(shard), None, NOBODY)
+
+    @handles
+    def _returned(self, message: Returned) -> None:
+        """A host has not begun with it, and the shard is its own no longer."""
+        move = self._moving.get(message.shard)
+        if move is None:
+            keyed = Keyed(message.key, message.shard, message.message)
+            calls.pass_on(self._place, self._place_of(message.shard), keyed)
+            return
+        slot, origin = handled(self._place)
+        if slot is not None:
+            slot.taken = True
+            slot.holder = None
+        move.returned.append((message, slot, origin))
+
+    @handles
+    def _released(self, message: Released) -> None:
+        """Nothing of the shard is left at its old host: its new one takes it over."""
+        move = self._moving.get(message.shard)
+        if move is None or move.source.number != message.host:
+            return
+        del self._moving[message.shard]
+        self._table[message.shard] = move.target.number
+        target = move.target.place
+        send(target, Own((message.shard,)), None, NOBODY)
+        for back, slot, origin in move.returned:
+            send(target, Keyed(back.key, back.shard, back.message), slot, origin)
+        for keyed, slot, origin in move.held:
+            send(target, keyed, slot, origin)
+        self._look_whether_done()
+
+    def _look_whether_done(self) -> None:
+        """Stop the hosts that nothing is left at; answer when all is where it should be."""
+        if self._moving:
+            return
+        for host in list(self._hosts.values()):
+            if host.leaving:
+                if host.place.running:
+                    lifecycle.stop(host.place, Shutdown("its shards have moved"), None)
+                else:
+                    self._forget(host.entry)
+        settled = all(each.up and not each.leaving for each in self._hosts.values())
+        if self._resizing is not None and settled:
+            later, self._resizing = self._resizing, None
+            later.reply(None)
+
+    # -- the end
+
+    def _children_down(self, exit: Exit) -> Steps | None:
+        for move in self._moving.values():
+            waiting: list[tuple[Any, Any, Any]] = [*move.returned, *move.held]
+            for each, slot, origin in waiting:
+                self._place.scheduler.refuse(self._place, (each.message, slot, *origin))
+        self._moving.clear()
+        return super()._children_down(exit)
+
+    def _stop_all(self) -> Steps:
+        """The hosts at once, and then what runs beside them."""
+        tree = self._tree
+        tree.closing = True
+        entries = [each for each in self._entries() if each is not self._companion]
+        pending = [lifecycle.stop(each.place, Shutdown(), None) for each in entries]
+        for each in pending:
+            if each is not None:
+                yield each
+        if self._companion is not None:
+            yield from self._companion.stop()
+        for entry in self._entries():
+            lifecycle.settle(entry.place, "gone")
+        tree.entries.clear()
+
+    # -- administration
+
+    @handles
+    def _get_shards(self, message: GetShards) -> ShardsInfo:
+        hosts = tuple(
+            HostInfo(
+                host.place.id,
+                host.up,
+                tuple(shard for shard, at in enumerate(self._table) if at == host.number),
+            )
+            for host in self._hosts.values()
+        )
+        return ShardsInfo(self._layout.terms.count, hosts, tuple(self._moving))
+
+
+class RouterRoutes(Routes):
+    """What the sharded actors handle is handed on; the rest is the router's own."""
+
+    __slots__ = ("_own", "_speaks")
+
+    def __init__(self, cls: type[Actor], child: Child[Any]) -> None:
+        self._own = cls.routes[None]
+        super().__init__(cls, self._own.messages)
+        self._speaks = dict.fromkeys(child.takes, "_route")
+
+    def __missing__(self, message: type) -> Route:
+        taken = any(cls in self._speaks for cls in message.__mro__)
+        own = self._own[message]
+        route = own
+        if taken and message not in self._own.messages:
+            route = Route(ShardRouter._route, is_call=issubclass(message, Call))
+        self[message] = route
+        return route
+
+    @property
+    def messages(self) -> Mapping[type, str]:
+        """What is taken, from whichever side."""
+        return {**self._own.messages, **self._speaks}
+
+
+class Gathering:
+    """The answers of all shards to one message."""
+
+    def __init__(self, slot: Slot, everywhere: Everywhere, count: int) -> None:
+        self._slot = slot
+        self._merge = everywhere.merge
+        self._answers: list[Any] = [None] * count
+        self._missing = count
+
+    def came(self, shard: int, value: object, error: BaseException | None) -> None:
+        """One more; the first that is an error is the answer."""
+        if error is not None:
+            self._slot.fail(error)
+            return
+        self._answers[shard] = value
+        self._missing -= 1
+        if not self._missing and not self._slot.done:
+            try:
+                self._slot.reply(self._merge(self._answers))
+            except Refusal as refusal:
+                self._slot.fail(refusal)
+
+
+class Part(Slot):
+    """The reply slot of one shard's part."""
+
+    __slots__ = ("_gathering", "_shard")
+
+    def __init__(self, gathering: Gathering, shard: int, message: object, place: Place) -> None:
+        super().__init__(message, place, None, gathering._slot.deadline)
+        self._gathering = gathering
+        self._shard = shard
+
+    def settle(self) -> None:
+        """It has its answer."""
+        super().settle()
+        self._gathering.came(self._shard, self.value, self.error)
+
+
+NOBODY = (None, 0, 0, 0)

@@ -1,0 +1,162 @@
+"""``Shards(Child(Account), key="owner")``: the spec of shards."""
+
+from __future__ import annotations
+
+from math import inf
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from actors import Actor, Process
+from actors.validation import check_seconds, is_int
+from supervisors.sharding.host import Terms
+from supervisors.sharding.messages import NoKey
+from supervisors.sharding.router import Layout, ShardRouter
+from supervisors.specs import MAILBOX, START_TIMEOUT, Child, as_child
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from supervisors.specs import Restart
+
+A = TypeVar("A", bound=Actor, covariant=True)
+
+COUNT = 64
+MOST = 1 << 16
+
+
+class Shards(Child[A]):
+    """An actor for each key, each key with one live owner: ``Shards(Child(Account), key="owner")``.
+
+    It is a ``Child`` and goes wherever one goes; its ref takes what the actor's class handles, and
+    hands each message to the actor of its key, which is started with its first message. Inside,
+    ``self.ref.id`` is the key. The key of a message belongs to one of ``count`` shards, by a hash
+    that never changes; which host has a shard is in a table. With more hosts, or fewer, shards move
+    and keys do not.
+
+    ``key``
+        the name of the attribute that every message has, or a function of the message; a str or an
+        int. Not needed for actors that know the keys of their messages, as a ``Mediator`` does
+    ``count``
+        how many shards, fixed for ever: 64
+    ``processes``
+        spread them over so many processes of their own; None: all in this one
+    ``each``
+        ``"key"``: an actor for each key; ``"shard"``: one for each shard, running from the start,
+        for all of its keys. That of the actor's class unless given: ``"key"``, a ``Mediator``'s
+        ``"shard"``
+    ``idle``
+        seconds after which the actor of a key is stopped that nothing was sent to, and that has
+        neither timer nor task nor an answer to give; the next message starts it again. None: never
+    ``id``, ``name``, ``restart``, ``start_timeout``, ``mailbox``, ``shutdown``
+        as for a ``Child``
+
+    An actor that has crashed is started again, after the ``Backoff`` of its ``Child``, if messages
+    wait for it; else with its next message. The ``isolation`` of the ``Child`` says how the
+    processes are isolated. A process that has died is started again, and its shards with it; what
+    it had not begun is handled then. ``Resize(n)`` changes the number of hosts, ``GetShards`` tells
+    of them.
+
+    Raises TypeError or ValueError for what is not accepted.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        child: Child[A] | type[A],
+        /,
+        *,
+        key: str | Callable[[Any], str | int] | None = None,
+        count: int = COUNT,
+        processes: int | None = None,
+        each: Literal["key", "shard"] | None = None,
+        idle: float | None = None,
+        id: str | None = None,
+        name: str | None = None,
+        restart: Restart = "permanent",
+        shutdown: float | Literal["kill"] | None = None,
+        start_timeout: float = START_TIMEOUT,
+        mailbox: float = MAILBOX,
+    ) -> None:
+        spec: Any = as_child(child)
+        if not is_int(count) or not 1 <= count <= MOST:
+            raise ValueError(f"Shards count is an int from 1 to {MOST}. Got: {count!r}")
+        if processes is not None and (not is_int(processes) or not 1 <= processes <= count):
+            raise ValueError(
+                f"Shards processes is an int from 1 to count ({count}), or None. Got: {processes!r}"
+            )
+        if each not in (None, "key", "shard"):
+            raise ValueError(f"Shards each is 'key', 'shard' or None. Got: {each!r}")
+        if spec.name is not None or spec.significant:
+            raise ValueError(
+                "The Child in Shards has no name and is not significant: there may be many of it. "
+                f"Got: {spec!r}"
+            )
+        per_key = (each or getattr(spec.face, "sharded_by", "key")) == "key"
+        seconds = inf if idle is None else check_seconds("Shards idle (None for never)", idle)
+        if seconds < inf and not per_key:
+            raise ValueError(f"Shards idle is for each='key': a shard stays. Got: {idle!r}")
+        isolation = None
+        if processes is not None:
+            isolation = spec.isolation if isinstance(spec.isolation, Process) else Process()
+        elif spec.isolation is not None:
+            raise ValueError(
+                "The Child in Shards has isolation only with processes=: an actor for each key "
+                f"would be a process for each. Got: {spec!r}"
+            )
+        layout = Layout(
+            Terms(count, per_key, seconds), key_of(key, spec), processes or 1, isolation
+        )
+        factory: Any = ShardRouter
+        super().__init__(
+            factory,
+            inner(spec),
+            layout,
+            id=id if id is not None else spec.label,
+            name=name,
+            restart=restart,
+            shutdown=shutdown,
+            start_timeout=start_timeout,
+            mailbox=mailbox,
+        )
+
+    def __repr__(self) -> str:
+        spec, layout = self.args
+        where = f", processes={layout.hosts}" if layout.isolation is not None else ""
+        return f"Shards({spec!r}, count={layout.terms.count}{where})"
+
+
+def inner(spec: Child[Any]) -> Child[Any]:
+    """The actors themselves are not isolated from their host."""
+    from supervisors.specs import with_changes
+
+    if spec.isolation is None:
+        return spec
+    return with_changes(spec, isolation=None, memory_limit=None)
+
+
+def key_of(key: Any, spec: Child[Any]) -> Callable[[Any], Any]:
+    """The function that finds the key of a message."""
+    if key is None:
+        own: Any = getattr(spec.face, "_key_of", None)
+        if own is None:
+            raise ValueError(
+                "Shards key is the name of an attribute of every message, or a function of the "
+                f"message; {spec.label} knows none by itself. Got: None"
+            )
+        return own  # type: ignore[no-any-return]
+    if isinstance(key, str):
+        get = attrgetter(key)
+
+        def found(message: Any) -> Any:
+            try:
+                return get(message)
+            except AttributeError as error:
+                raise NoKey(f"{type(message).__name__} has no {key!r}, its key.") from error
+
+        return found
+    if not callable(key):
+        raise TypeError(
+            f"Shards key is the name of an attribute, or a function of a message. Got: {key!r}"
+        )
+    return key  # type: ignore[no-any-return]

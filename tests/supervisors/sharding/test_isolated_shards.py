@@ -1,0 +1,156 @@
+"""Shards spread over processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import Any
+
+import trio
+
+from actors import Actor, ActorDied, Process, handles, open_system
+from supervisors import Child, GetShards, Resize, Shards
+from supervisors.sharding.policy import shard_of
+from tests.actors.isolation.far_actors import real
+from tests.supervisors.sharding.sharded import (
+    Account,
+    Add,
+    Began,
+    Ended,
+    Kill,
+    Note,
+    Notes,
+    Where,
+)
+
+KEYS = [f"key-{number}" for number in range(40)]
+
+
+class Watcher(Actor):
+    """Asserts that no key has two live owners, whichever processes they are in."""
+
+    def __init__(self) -> None:
+        self.alive: dict[str, int] = {}
+        self.wrong: list[str] = []
+
+    @handles
+    def began(self, msg: Began) -> None:
+        before = self.alive.get(msg.key)
+        if before is not None and is_running(before):
+            self.wrong.append(f"{msg.key} lives in {before} and {msg.pid}")
+        self.alive[msg.key] = msg.pid
+
+    @handles
+    def ended(self, msg: Ended) -> None:
+        if self.alive.get(msg.key) == msg.pid:
+            del self.alive[msg.key]
+
+
+def is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+@real
+async def test_keys_live_in_their_processes_and_stay_there() -> None:
+    async with open_system() as system:
+        spec = Shards(Child(Account), key="who", count=16, processes=2)
+        shards = await system.start(spec)
+        where = {key: (await shards.call(Where(key)))[2] for key in KEYS}
+        assert len(set(where.values())) == 2 and os.getpid() not in where.values()
+        for key in KEYS:
+            shards.cast(Note(key, "one"))
+            shards.cast(Note(key, "two"))
+        for key in KEYS:
+            assert await shards.call(Notes(key)) == ["one", "two"]
+            assert (await shards.call(Where(key)))[2] == where[key]
+
+
+@real
+async def test_a_killed_process_takes_its_own_keys_and_they_come_up_again() -> None:
+    async with open_system() as system:
+        watcher = await system.start(Watcher)
+        child = Child(Account, None, watcher, isolation=Process(heartbeat=5.0))
+        shards = await system.start(Shards(child, key="who", count=16, processes=2))
+        for key in KEYS:
+            await shards.call(Add(key))
+        victim = KEYS[0]
+        host = next(
+            each
+            for each in (await shards.call(GetShards())).hosts
+            if shard_of(victim, 16) in each.shards
+        )
+        try:
+            await shards.call(Kill(victim))
+        except ActorDied:
+            pass
+        for key in KEYS:
+            lost = shard_of(key, 16) in host.shards
+            assert await shards.call(Add(key)) == (1 if lost else 2)
+        assert watcher._place.actor.wrong == []
+
+
+@real
+async def test_shards_move_between_processes_and_lose_no_message() -> None:
+    async with open_system() as system:
+        watcher = await system.start(Watcher)
+        child = Child(Account, None, watcher)
+        shards = await system.start(Shards(child, key="who", count=8, processes=2))
+        answers: dict[str, list[int]] = {key: [] for key in KEYS}
+        moving = True
+
+        async def ask(key: str) -> None:
+            while moving:
+                answers[key].append(await shards.call(Add(key), None))
+
+        async def move() -> None:
+            nonlocal moving
+            for hosts in (3, 1, 2):
+                await shards.call(Resize(hosts), None)
+            moving = False
+
+        async with trio.open_nursery() as nursery:
+            for key in KEYS[:10]:
+                nursery.start_soon(ask, key)
+            nursery.start_soon(move)
+        for key in KEYS[:10]:
+            # An actor counts from 1 to its end, and the next one from 1 again: none is left out.
+            for before, after in zip(answers[key], answers[key][1:], strict=False):
+                assert after in (before + 1, 1)
+        assert watcher._place.actor.wrong == []
+        assert len((await shards.call(GetShards())).hosts) == 2
+
+
+@real
+async def test_processes_killed_while_shards_move_lose_no_shard() -> None:
+    async with open_system() as system:
+        watcher = await system.start(Watcher)
+        child = Child(Account, None, watcher)
+        shards = await system.start(Shards(child, key="who", count=8, processes=3))
+        done: list[Any] = []
+
+        async def ask(key: str) -> None:
+            for _ in range(60):
+                try:
+                    done.append(await shards.call(Add(key), None))
+                except ActorDied as died:
+                    done.append(died)
+
+        async def kill() -> None:
+            for hosts in (2, 4, 1, 3):
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(shards.call, Resize(hosts), None)
+                    pid = (await shards.call(Where(KEYS[hosts]), None))[2]
+                    os.kill(pid, signal.SIGKILL)
+
+        async with trio.open_nursery() as nursery:
+            for key in KEYS[:10]:
+                nursery.start_soon(ask, key)
+            nursery.start_soon(kill)
+        assert len(done) == 600
+        assert watcher._place.actor.wrong == []
+        for key in KEYS:
+            assert await shards.call(Add(key)) >= 1

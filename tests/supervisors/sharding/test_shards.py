@@ -1,0 +1,444 @@
+"""Shards: each key has one live owner, wherever that is, and loses no message."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import pytest
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+from actors import Actor, ActorDied, NoSuchActor, Ref, StartFailed, System, Unhandled, handles
+from actors.testing import dead_letters
+from supervisors import (
+    Backoff,
+    Child,
+    CountChildren,
+    GetShards,
+    NoKey,
+    Resize,
+    Shards,
+    StillMoving,
+    WhichChildren,
+)
+from supervisors.sharding.policy import shard_of
+from tests.supervisors.sharding.sharded import (
+    Account,
+    Add,
+    Break,
+    Denied,
+    Deny,
+    Hold,
+    Keyless,
+    Note,
+    Notes,
+    Owners,
+    Wake,
+    Where,
+)
+
+
+@pytest.fixture
+def owners() -> Owners:
+    return Owners()
+
+
+async def start(system: System, owners: Owners, child: Any = None, **keywords: Any) -> Ref[Any]:
+    keywords = {"key": "who", "count": 8, **keywords}
+    return await system.start(Shards(child or Child(Account, owners), **keywords))
+
+
+# -- keys
+
+
+async def test_L2_the_same_key_is_the_same_actor(system: System, owners: Owners) -> None:
+    shards = await start(system, owners)
+    assert [await shards.call(Add(who)) for who in ("a", "b", "a", "a", "b")] == [1, 1, 2, 3, 2]
+    assert sorted(owners.alive) == ["a", "b"]
+    key, path, _ = await shards.call(Where("a"))
+    assert (key, path.rpartition("/")[2]) == ("a", "a")
+
+
+async def test_the_key_may_be_a_function_and_a_number(system: System, owners: Owners) -> None:
+    shards = await start(system, owners, key=lambda message: int(message.who))
+    assert await shards.call(Add("007")) == 1
+    assert await shards.call(Add("7")) == 2
+    assert list(owners.alive) == ["7"]
+
+
+async def test_a_message_without_a_key_is_refused(system: System, owners: Owners) -> None:
+    shards = await start(system, owners)
+    with pytest.raises(NoKey, match="Keyless has no 'who', its key"):
+        await shards.call(Keyless())
+    shards = await start(system, owners, key=lambda message: None)
+    with pytest.raises(NoKey, match="The key of Add is a str or an int. Got: None"):
+        await shards.call(Add("a"))
+
+
+async def test_refusals_and_unhandled_calls_are_as_ever(system: System, owners: Owners) -> None:
+    class Strange(Add): ...
+
+    shards = await start(system, owners)
+    with pytest.raises(Denied):
+        await shards.call(Deny("a"))
+    assert await shards.call(Strange("a")) == 1
+    from tests.supervisors.pools.pool_workers import Nobodys
+
+    with pytest.raises(Unhandled):
+        await shards.call(Nobodys())
+
+
+async def test_order_is_kept_for_each_key(system: System, owners: Owners) -> None:
+    shards = await start(system, owners)
+    for number in range(100):
+        shards.cast(Note("ab"[number % 2], str(number)))
+    assert await shards.call(Notes("a")) == [str(each) for each in range(0, 100, 2)]
+    assert await shards.call(Notes("b")) == [str(each) for each in range(1, 100, 2)]
+
+
+async def test_keys_do_not_wait_for_each_other(system: System, owners: Owners) -> None:
+    shards = await start(system, owners)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(shards.call, Hold("slow", 50.0), None)
+        await wait_all_tasks_blocked()
+        assert await shards.call(Add("quick")) == 1
+        assert trio.current_time() < 1
+
+
+# -- crashes
+
+
+async def test_a_crash_concerns_its_own_key(system: System, owners: Owners) -> None:
+    shards = await start(system, owners)
+    await shards.call(Add("a"))
+    await shards.call(Add("b"))
+    with pytest.raises(ActorDied):
+        await shards.call(Break("a"))
+    assert await shards.call(Add("a")) == 1
+    assert await shards.call(Add("b")) == 2
+
+
+async def test_what_waits_at_a_crash_is_handled_after_it(system: System, owners: Owners) -> None:
+    child = Child(Account, owners, backoff=Backoff(2.0, 8.0, jitter=0.0))
+    shards = await start(system, owners, child)
+    messages = (Hold("a", 1.0), Break("a"), Add("a"), Add("a"))
+    results: list[Any] = [None] * 4
+
+    async def ask(index: int) -> None:
+        try:
+            results[index] = await shards.call(messages[index], None)
+        except ActorDied:
+            results[index] = "died"
+
+    began = trio.current_time()
+    async with trio.open_nursery() as nursery:
+        for index in range(4):
+            nursery.start_soon(ask, index)
+            await wait_all_tasks_blocked()
+    assert results == ["a held", "died", 1, 2]
+    assert trio.current_time() - began == pytest.approx(3.0)
+
+
+async def test_many_crashes_are_not_the_end_of_the_host(system: System, owners: Owners) -> None:
+    shards = await start(system, owners)
+    for number in range(100):
+        with pytest.raises(ActorDied):
+            await shards.call(Break(f"key-{number}"))
+    assert [each.up for each in (await shards.call(GetShards())).hosts] == [True]
+
+
+class Fragile(Actor):
+    """Does not come up."""
+
+    def __init__(self) -> None:
+        raise RuntimeError("not today")
+
+    @handles
+    def add(self, msg: Add) -> int:
+        return 1
+
+
+async def test_who_asked_for_an_actor_that_does_not_start_is_told_why(system: System) -> None:
+    shards = await system.start(Shards(Child(Fragile), key="who", count=4))
+    for _ in range(2):
+        with pytest.raises(StartFailed, match="not today"):
+            await shards.call(Add("a"))
+
+
+# -- passivation
+
+
+async def test_who_is_idle_leaves_and_comes_back_with_the_next_message(
+    system: System, owners: Owners
+) -> None:
+    shards = await start(system, owners, idle=10.0)
+    await shards.call(Add("a"))
+    await trio.sleep(9)
+    await shards.call(Add("b"))
+    await trio.sleep(5)
+    assert owners.log == ["+a", "+b", "-a"]
+    await trio.sleep(10)
+    assert owners.alive == {}
+    assert await shards.call(Add("a")) == 1
+
+
+async def test_who_has_something_to_do_is_not_idle(system: System, owners: Owners) -> None:
+    shards = await start(system, owners, idle=5.0)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(shards.call, Hold("busy", 40.0), None)
+        await shards.call(Wake("timer", 41.0))
+        await trio.sleep(30)
+        assert sorted(owners.alive) == ["busy", "timer"]
+    await trio.sleep(2)
+    assert await shards.call(Notes("timer")) == ["rang"]
+    await trio.sleep(20)
+    assert owners.alive == {}
+
+
+class Slow(Account):
+    """Takes its time to leave."""
+
+    async def on_stop(self, exit: Any) -> None:
+        await trio.sleep(1.0)
+        await super().on_stop(exit)
+
+
+async def test_passivation_loses_no_message(system: System, owners: Owners) -> None:
+    """Messages come all the time, also while their actor is leaving."""
+    shards = await start(system, owners, Child(Slow, owners), idle=1.0)
+    answered = 0
+    for _ in range(60):
+        async with trio.open_nursery() as nursery:
+            for who in "abc":
+                nursery.start_soon(shards.call, Add(who), None)
+        answered += 3
+        await trio.sleep(0.7 + answered % 5 * 0.2)
+    assert answered == 180
+    assert owners.log.count("-a") > 5
+
+
+# -- moving
+
+
+async def test_L9_shards_move_and_keys_do_not(system: System, owners: Owners) -> None:
+    """The table changes, and with it the host of a key; its shard never."""
+    shards = await start(system, owners, count=12)
+    keys = [f"key-{number}" for number in range(60)]
+    for hosts in (3, 2, 5, 1, 12):
+        await shards.call(Resize(hosts))
+        info = await shards.call(GetShards())
+        assert len(info.hosts) == hosts and info.moving == ()
+        sizes = [len(each.shards) for each in info.hosts]
+        assert max(sizes) - min(sizes) <= 1
+        where = {}
+        for key in keys:
+            await shards.call(Add(key))
+            where[key] = (await shards.call(Where(key)))[1].split("/")[-2]
+        assert len(set(where.values())) == hosts
+        owned = {each.id: each.shards for each in info.hosts}
+        assert all(shard_of(key, 12) in owned[host] for key, host in where.items())
+        assert (await shards.call(CountChildren())).active == hosts
+
+
+async def test_messages_wait_while_their_shard_moves_and_keep_their_order(
+    system: System, owners: Owners
+) -> None:
+    shards = await start(system, owners, Child(Slow, owners), count=4)
+    keys = [f"key-{number}" for number in range(20)]
+    for key in keys:
+        shards.cast(Note(key, "0"))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(partial(shards.call, Resize(4), None))
+        for number in range(1, 40):
+            for key in keys:
+                shards.cast(Note(key, str(number)))
+            await trio.sleep(0.1)
+    for key in keys:
+        notes = await shards.call(Notes(key))
+        # Whoever was stopped has forgotten what it was told before; nothing is missing since.
+        assert notes == [str(number) for number in range(int(notes[0]), 40)]
+        assert int(notes[0]) <= 1
+
+
+async def test_what_is_begun_when_a_shard_moves_is_finished_and_the_rest_moves(
+    system: System, owners: Owners
+) -> None:
+    shards = await start(system, owners, count=2)
+    key = next(f"key-{n}" for n in range(100) if shard_of(f"key-{n}", 2) == 1)
+    results: list[Any] = [None] * 5
+
+    async def ask(index: int, message: Any) -> None:
+        results[index] = await shards.call(message, None)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ask, 0, Hold(key, 3.0))
+        await wait_all_tasks_blocked()
+        for index in (1, 2, 3):
+            nursery.start_soon(ask, index, Add(key))
+            await wait_all_tasks_blocked()
+        nursery.start_soon(partial(shards.call, Resize(2), None))
+        await wait_all_tasks_blocked()
+        nursery.start_soon(ask, 4, Add(key))
+    assert results == [f"{key} held", 1, 2, 3, 4]
+    assert owners.log.count(f"+{key}") == 2
+
+
+async def test_one_move_at_a_time(system: System, owners: Owners) -> None:
+    shards = await start(system, owners, Child(Slow, owners), count=4)
+    for number in range(20):
+        await shards.call(Add(f"key-{number}"))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(partial(shards.call, Resize(2), None))
+        await wait_all_tasks_blocked()
+        assert (await shards.call(GetShards())).moving != ()
+        with pytest.raises(StillMoving):
+            await shards.call(Resize(3))
+    assert (await shards.call(GetShards())).moving == ()
+
+
+async def test_no_key_has_two_owners_whatever_happens(system: System, owners: Owners) -> None:
+    """Calls, crashes and moves at random; ``Owners`` asserts it whenever somebody begins."""
+    shards = await start(
+        system, owners, Child(Account, owners, backoff=Backoff(0.05, 0.2)), count=8, idle=0.5
+    )
+    random = system.random
+    done = 0
+
+    async def ask() -> None:
+        nonlocal done
+        for _ in range(150):
+            key = f"key-{random.randrange(12)}"
+            try:
+                if random.random() < 0.1:
+                    await shards.call(Break(key), None)
+                elif random.random() < 0.2:
+                    await shards.call(Hold(key, random.random()), None)
+                else:
+                    await shards.call(Add(key), None)
+            except ActorDied:
+                pass
+            done += 1
+            if random.random() < 0.3:
+                await trio.sleep(random.random())
+
+    async def move() -> None:
+        while done < 1000:
+            try:
+                await shards.call(Resize(random.randrange(1, 6)), None)
+            except StillMoving:
+                pass
+            await trio.sleep(1 + 3 * random.random())
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(8):
+            nursery.start_soon(ask)
+        nursery.start_soon(move)
+    assert done == 1200
+    assert len(owners.log) > 300
+
+
+# -- a shard's own actor
+
+
+class Counter(Actor):
+    """One for each shard."""
+
+    def __init__(self, owners: Owners) -> None:
+        self.owners = owners
+        self.keys: set[str] = set()
+
+    def on_start(self) -> None:
+        self.owners.began(self)
+
+    def on_stop(self, exit: Any) -> None:
+        self.owners.ended(self)
+
+    @handles
+    def add(self, msg: Add) -> int:
+        self.keys.add(msg.who)
+        return len(self.keys)
+
+    @handles
+    def broken(self, msg: Break) -> None:
+        raise ValueError(msg.who)
+
+
+async def test_there_may_be_one_actor_for_each_shard(system: System, owners: Owners) -> None:
+    shards = await start(system, owners, Child(Counter, owners), each="shard")
+    assert sorted(owners.alive) == [str(number) for number in range(8)]
+    keys = [f"key-{number}" for number in range(100)]
+    for key in keys:
+        await shards.call(Add(key))
+    assert sum(len(each.keys) for each in owners.alive.values()) == 100
+    assert all(
+        str(shard_of(key, 8)) == number
+        for number, each in owners.alive.items()
+        for key in each.keys
+    )
+    with pytest.raises(ActorDied):
+        await shards.call(Break("key-1"))
+    await trio.sleep(1)
+    assert len(owners.alive) == 8
+    await shards.call(Resize(4))
+    await wait_all_tasks_blocked()
+    assert len(owners.alive) == 8
+    assert (await shards.call(CountChildren())).active == 4
+
+
+# -- the end
+
+
+async def test_L12_a_stop_stops_them_all(system: System, owners: Owners) -> None:
+    shards = await start(system, owners, restart="temporary")
+    letters = dead_letters(system)
+    for number in range(50):
+        await shards.call(Add(f"key-{number}"))
+    await shards.stop()
+    assert owners.alive == {}
+    with pytest.raises(NoSuchActor):
+        await shards.call(Add("a"))
+    shards.cast(Note("a", "late"))
+    assert [each.message for each in letters] == [Note("a", "late")]
+
+
+async def test_L6_the_children_are_the_hosts(system: System, owners: Owners) -> None:
+    shards = await start(system, owners, count=4)
+    await shards.call(Resize(3))
+    assert [each.id for each in await shards.call(WhichChildren())] == [
+        "host-1",
+        "host-2",
+        "host-3",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("keywords", "text"),
+    [
+        ({"count": 0}, "count is an int from 1 to 65536. Got: 0"),
+        ({"processes": 0}, r"processes is an int from 1 to count \(64\), or None. Got: 0"),
+        ({"processes": 65}, "processes is an int from 1 to count"),
+        ({"each": "actor"}, "each is 'key', 'shard' or None. Got: 'actor'"),
+        ({"idle": -1}, "idle .* is 0 or more seconds. Got: -1"),
+        ({"idle": 1.0, "each": "shard"}, "idle is for each='key'"),
+        ({"key": None}, "Shards key is the name of an attribute of every message, or a function"),
+        ({"key": 3}, "or a function of a message. Got: 3"),
+    ],
+    ids=repr,
+)
+def test_L5_what_is_refused_is_told(keywords: dict[str, Any], text: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=text):
+        Shards(Child(Account), **{"key": "who", **keywords})
+
+
+def test_shards_are_a_child_and_show_whose() -> None:
+    spec = Shards(Child(Account), key="who", count=4, processes=2, id="accounts")
+    assert isinstance(spec, Child)
+    assert (spec.label, spec.kind, spec.face) == ("accounts", "supervisor", Account)
+    assert repr(spec) == "Shards(Child(Account), count=4, processes=2)"
+    with pytest.raises(ValueError, match="has no name and is not significant"):
+        Shards(Child(Account, name="one"), key="who")
+    with pytest.raises(ValueError, match="has isolation only with processes="):
+        Shards(Child(Account, isolation="process"), key="who")
+    with pytest.raises(ValueError, match="hosts is an int of 1 or more. Got: 0"):
+        Resize(0)
