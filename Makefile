@@ -32,7 +32,7 @@ demo: ## run the order saga: its process is killed three times, and goes on
 	@$(RUN) -m examples.order_saga $(ARGS)
 
 test: ## run the tests with one interpreter
-	$(call ready,test)
+	$(call ready,test examples)
 	$(RUN) -m pytest $(ARGS)
 
 test-all: ## run the tests with the oldest and the newest CPython found
@@ -46,7 +46,7 @@ test-3.%:
 	$(MAKE) --no-print-directory test PYTHON="$$python" VENV="$(VENV)-3.$*"
 
 check: ## formatting, lint, types and architecture
-	$(call ready,lint test bench)
+	$(call ready,lint test bench examples)
 	$(RUN) -m ruff format --check .
 	$(RUN) -m ruff check .
 	$(RUN) -m mypy
@@ -68,7 +68,7 @@ docs: ## build the documentation
 	@echo "docs/_build/html/index.html"
 
 coverage: ## run the tests and report the branches they leave out
-	$(call ready,test)
+	$(call ready,test examples)
 	@rm -f .coverage .coverage.*
 	$(RUN) -m coverage run -m pytest $(ARGS)
 	@$(RUN) scripts/combine_coverage.py

@@ -51,6 +51,9 @@ class Parent(Protocol):
     def child_exited(self, place: Place, exit: Exit) -> None:
         """An incarnation has ended; decide what becomes of the place. Called in no turn."""
 
+    def given_back(self, place: Place, item: Any) -> None:
+        """An isolated actor does not want a message that it was sent; decide what becomes of it."""
+
 
 class Place:
     """One place. ``fast`` and ``idle`` decide how the next message is handled.

@@ -144,6 +144,10 @@ class Tree:
         home = self.supervisor._place
         home.request(partial(self.supervisor._child_exited, place, place.incarnation, exit))
 
+    def given_back(self, place: Place, item: Any) -> None:
+        """An isolated child does not want a message that it was sent."""
+        self.supervisor._given_back(place, item)
+
 
 class Supervising(Actor):
     """Base of the supervisors."""
@@ -196,6 +200,10 @@ class Supervising(Actor):
 
     def _stop_all(self) -> Steps:
         raise NotImplementedError
+
+    def _given_back(self, place: Place, item: Any) -> None:
+        """What becomes of a message that an isolated child does not want."""
+        place.scheduler.refuse(place, item)
 
     # -- the end of a child
 

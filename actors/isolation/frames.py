@@ -109,6 +109,12 @@ class Abandoned(Struct, array_like=True, tag=6, gc=False):
     number: int
 
 
+class GivenBack(Struct, array_like=True, tag=10, gc=False):
+    """That call was not begun: its sender has it again, and may send it elsewhere."""
+
+    number: int
+
+
 class Watch(Struct, array_like=True, tag=7, gc=False):
     """Tell of the end of who lives in that place."""
 
@@ -232,6 +238,7 @@ Frame: TypeAlias = (
     | Failed
     | Taken
     | Abandoned
+    | GivenBack
     | Watch
     | Down
     | StopFar

@@ -12,7 +12,7 @@ from msgspec import Raw
 from actors import messages
 from actors.exits import NoSuchActor
 from actors.isolation.faults import fault_of, undecodable
-from actors.isolation.frames import Answer, Failed, Message, Refused
+from actors.isolation.frames import Answer, Failed, GivenBack, Message, Refused
 from actors.isolation.page import ASIDE, DONE
 from actors.payloads.names import NotEncodable
 from actors.replies import Slot
@@ -47,6 +47,14 @@ class Arrival(Slot):
         if link.arrivals.pop(self.number, None) is not None:
             link.incoming.note(self.number, DONE)
             link.send_back(self)
+
+    def give_back(self) -> None:
+        """It is not begun here, and is the sender's again, its caller still waiting."""
+        super().settle()
+        link = self.link
+        if link.arrivals.pop(self.number, None) is not None:
+            link.incoming.note(self.number, DONE)
+            link.send(GivenBack(self.number))
 
     def drop(self) -> None:
         """The caller has gone: a handler that runs goes on, one that has not begun does not."""

@@ -113,6 +113,7 @@ class Link(ABC):
             f.Failed: self._failed,
             f.Taken: self._taken,
             f.Abandoned: self._abandoned,
+            f.GivenBack: self._given_back,
             f.Watch: self._watch,
             f.Down: self._down,
             f.StopFar: self._stop_far,
@@ -329,6 +330,15 @@ class Link(ABC):
         if arrival is not None:
             arrival.drop()
 
+    def _given_back(self, frame: f.GivenBack) -> None:
+        flight = self._landed(frame.number)
+        if flight is not None:
+            place = flight.outlet.place
+            if place.owner is None:
+                place.scheduler.refuse(place, flight.queued)
+            else:
+                place.owner.given_back(place, flight.queued)
+
     # -- ends of others
 
     def _watch(self, frame: f.Watch) -> None:
@@ -435,6 +445,10 @@ class Link(ABC):
                 handler(frame)
         except f.BrokenLink as error:
             return error
+        except Exception as error:
+            # Whatever the other end has brought about concerns nobody but this link.
+            logger.exception("What has come over a link cannot be done")
+            return f.BrokenLink(f"What has come cannot be done: {error!r}")
         return None
 
     async def _write(self) -> None:

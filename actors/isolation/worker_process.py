@@ -115,6 +115,10 @@ class Top:
         self.link.send(f.Exited(exit_fault(exit)))
         self.over.set()
 
+    def given_back(self, place: Place, item: Any) -> None:
+        """It has no actor in a process of its own."""
+        place.scheduler.refuse(place, item)
+
     # -- what the parent asks
 
     def stop(self, frame: f.Stop) -> None:

@@ -59,6 +59,10 @@ class Root:
         if critical and isinstance(exit, Crashed | Killed):
             self._system.abort(_reason(place, exit))
 
+    def given_back(self, place: Place, item: Any) -> None:
+        """Nobody else wants it."""
+        place.scheduler.refuse(place, item)
+
     async def stop(self) -> None:
         """Stop what is left, the last started first, each within its shutdown time."""
         while self.places:

@@ -13,6 +13,7 @@ import attrs
 import trio
 
 from actors import Actor, Crashed, Exit, Ref, Shutdown, handles, is_orderly
+from actors.isolation.inlet import Arrival
 from actors.mailbox import EXEMPT, NOWHERE, SENDER, message_of, slot_of
 from actors.runtime import calls, lifecycle
 from supervisors import reports
@@ -167,6 +168,10 @@ class ShardHost(Crew):
         if slot is not None:
             if slot.done:
                 return
+            if isinstance(slot, Arrival):
+                # Not by way of this process, which may be about to end.
+                slot.give_back()
+                return
             slot.taken = True
         send(self._router._place, Returned(key, shard, message), slot, origin)
 
@@ -181,10 +186,11 @@ class ShardHost(Crew):
 
     def _began(self, entry: Entry, failure: BaseException | None) -> None:
         """It is up, or has failed to come up for the first time: then whoever waits is told why."""
-        if failure is None:
-            return
         place = entry.place
         tenant = self._by_place[place]
+        if failure is None:
+            self._leave_if_moved(tenant)
+            return
         if tenant.leaving == "moved":
             self._forget_moved(tenant)
             return
@@ -236,10 +242,10 @@ class ShardHost(Crew):
 
     def _again(self, entry: Entry, failure: BaseException | None) -> None:
         """A restart has worked, or is to be tried once more."""
-        if failure is None:
-            return
         tenant = self._by_place[entry.place]
-        if tenant.leaving == "moved":
+        if failure is None:
+            self._leave_if_moved(tenant)
+        elif tenant.leaving == "moved":
             self._forget_moved(tenant)
         else:
             self._restart_later(entry, Crashed(failure))
@@ -284,11 +290,17 @@ class ShardHost(Crew):
         self._releasing.add(shard)
         for tenant in [each for each in self._tenants.values() if each.shard == shard]:
             tenant.leaving = "moved"
+            if tenant.place.state == "starting":
+                continue  # it leaves as soon as it is up
             if tenant.place.running:
                 lifecycle.stop(tenant.place, Shutdown("its shard moves"), None)
             else:
                 self._forget_moved(tenant)
         self._look_whether_released(shard)
+
+    def _leave_if_moved(self, tenant: Tenant) -> None:
+        if tenant.leaving == "moved":
+            lifecycle.stop(tenant.place, Shutdown("its shard moves"), None)
 
     def _forget_moved(self, tenant: Tenant) -> None:
         """It has ended here: what it has not begun goes back to the router, in its order."""

@@ -10,11 +10,12 @@ import attrs
 
 from actors import Actor, Call, Crashed, Exit, Later, Refusal, Shutdown, handles
 from actors.dispatch import Route, Routes
+from actors.mailbox import message_of, slot_of
 from actors.replies import Slot
 from actors.runtime import calls, lifecycle
 from supervisors import reports
 from supervisors.crew import Crew
-from supervisors.sharding.host import ShardHost, Terms, handled, send
+from supervisors.sharding.host import ShardHost, Terms, handled, origin_of, send
 from supervisors.sharding.messages import (
     Everywhere,
     GetShards,
@@ -287,6 +288,13 @@ class ShardRouter(Crew):
             slot.taken = True
             slot.holder = None
         move.returned.append((message, slot, origin))
+
+    def _given_back(self, place: Place, item: Any) -> None:
+        """The same, of a call, from a host in another process. As a message, behind those that
+        were returned before."""
+        keyed = message_of(item)
+        returned = Returned(keyed.key, keyed.shard, keyed.message)
+        send(self._place, returned, slot_of(item), origin_of(item))
 
     @handles
     def _released(self, message: Released) -> None:
