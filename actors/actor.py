@@ -305,17 +305,17 @@ class Actor:
         return None
 
     @classmethod
-    def _face(cls, args: tuple[Any, ...]) -> Any:
-        """The class whose handlers answer what is sent to an actor made with these arguments."""
+    def _face(cls, spec: Any) -> Any:
+        """The class whose handlers answer what is sent to an actor of this spec."""
         return cls
 
     @classmethod
-    def _takes(cls, args: tuple[Any, ...]) -> Iterable[type]:
-        """The classes of messages that an actor made with these arguments handles."""
+    def _takes(cls, spec: Any) -> Iterable[type]:
+        """The classes of messages that an actor of this spec handles."""
         return [message for routes in cls.routes.values() for message in routes.messages]
 
     @classmethod
-    def _beside(cls, args: tuple[Any, ...], count: int) -> Any:
+    def _beside(cls, spec: Any, count: int) -> Any:
         """The spec of what is to run beside ``count`` shards of such actors, if there is anything
         that they share."""
         return None

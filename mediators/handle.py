@@ -9,6 +9,7 @@ import attrs
 import trio
 
 from actors import ActorDied
+from mediators.sharding.forms import SentHandle
 from mediators.verbs import (
     Cancel,
     Fork,
@@ -50,6 +51,9 @@ class Handle(Generic[R]):
     mediator: Ref[Any]
     id: str
     type: type[Workflow[R]] | None = attrs.field(default=None, eq=False)
+
+    def _sent_as(self) -> SentHandle:
+        return SentHandle(self.mediator, self.id)
 
     async def result(self, timeout: float | None = None) -> R:
         """Wait for the end, of the last run, and return the result; ``timeout=None``: for ever.

@@ -13,15 +13,19 @@ from mediators.driver.opening import (
     answer,
     close_driver,
     open_driver,
+    open_hosted,
     refuse_workflow,
     run_workflow,
 )
 from mediators.options import check_options
 from mediators.outcomes import NoSuchWorkflow
-from mediators.routing import MediatorRoutes, check_components, plan_of, tree_of
+from mediators.routing import MediatorRoutes, check_components, plan, plan_of, tree_of
+from mediators.sharding.keys import key_of
+from mediators.sharding.writer import JournalWriter
 from mediators.tree import MediatorTree, is_driver
 from mediators.workflow import Workflow
 from supervisors import Child, Flags
+from supervisors.sharding.host import hosting
 from supervisors.specs import class_of
 
 if TYPE_CHECKING:
@@ -32,6 +36,7 @@ if TYPE_CHECKING:
     from actors.runtime.stages import Steps
     from mediators.composition import Parts
     from mediators.driver.driver import Driver
+    from supervisors.sharding.host import Hosting
 
 A = TypeVar("A", bound=Actor)
 
@@ -86,6 +91,7 @@ class Mediator(Actor):
     supervises: ClassVar[bool] = True
     coordinates: ClassVar[bool] = True
     hands_on: ClassVar[bool] = True
+    sharded_by: ClassVar[str] = "shard"
     components: Sequence[Any] = ()
     """The actors it coordinates: ``Child`` or actor classes, in start order."""
     max_restarts: int = 3
@@ -175,10 +181,34 @@ class Mediator(Actor):
         self._driver = None
         place.routes = MediatorRoutes(type(self), self._tree.plan, self._workflow_route)
 
+    @classmethod
+    def _takes(cls, spec: Any) -> Iterable[type]:
+        made = plan(spec.factory, spec.args)
+        return [*made.messages, *(VERBS if made.workflows else ())]
+
+    @classmethod
+    def _beside(cls, spec: Any, count: int) -> Any:
+        # Made to be asked: its journal may be what its arguments say.
+        told = spec.factory(*spec.args)
+        if not told.workflows:
+            return None
+        return Child(JournalWriter, spec, told.journal, count, id="journal")
+
+    @staticmethod
+    def _key_of(message: Any) -> Any:
+        return key_of(message)
+
     def _children_up(self) -> Steps | None:
-        if self.workflows:
-            self._driver = open_driver(self)
+        if not self.workflows:
+            return None
+        hosted = hosting(self._home)
+        if hosted is not None:
+            return self._open_hosted(hosted)
+        self._driver = open_driver(self)
         return None
+
+    def _open_hosted(self, hosted: Hosting) -> Steps:
+        self._driver = yield from open_hosted(self, hosted)
 
     def _children_down(self, exit: Exit) -> Steps | None:
         driver = self._driver
@@ -191,7 +221,7 @@ class Mediator(Actor):
         if self._driver is None:
             raise NoSuchWorkflow(f"{self._home.path} runs no workflows.")
         later, desk = self.later(), self._driver.desk
-        return answer(later, lambda: desk.serve(message, later))
+        return answer(self, later, lambda: desk.serve(message, later))
 
     @property
     def _tree(self) -> MediatorTree:

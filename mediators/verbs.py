@@ -13,6 +13,7 @@ import attrs
 from actors import Call
 from actors.validation import check_choice, check_seconds, is_int
 from mediators.outcomes import Incident, Status  # noqa: F401
+from mediators.sharding.forms import SentFork, SentHandle, SentQuery, SentStart
 from mediators.texts import check_text
 
 if TYPE_CHECKING:
@@ -48,6 +49,13 @@ class Start(Call["Handle[R]"], Generic[R]):
     workflow: Workflow[R]
     policy: Policy = "join"
     timeout: float | None = None
+
+    def _sent_as(self) -> SentStart:
+        return SentStart(self.workflow, self.policy, self.timeout)
+
+    @staticmethod
+    def _travels_as() -> tuple[type, ...]:
+        return SentStart, SentHandle
 
     def __attrs_post_init__(self) -> None:
         if self.timeout is not None:
@@ -89,6 +97,13 @@ class Query(Call[Any]):
 
     id: str = attrs.field(validator=TEXT)
     message: Call[Any]
+
+    def _sent_as(self) -> SentQuery:
+        return SentQuery(self.id, self.message)
+
+    @staticmethod
+    def _travels_as() -> tuple[type, ...]:
+        return (SentQuery,)
 
 
 @attrs.frozen
@@ -148,6 +163,13 @@ class Fork(Call["Handle[Any]"]):
     id: str = attrs.field(validator=TEXT)
     new_id: str | None = attrs.field(default=None, validator=TEXT_OR_NONE)
     at: str | None = attrs.field(default=None, validator=TEXT_OR_NONE)
+
+    def _sent_as(self) -> SentFork:
+        return SentFork(self.id, self.new_id, self.at)
+
+    @staticmethod
+    def _travels_as() -> tuple[type, ...]:
+        return SentFork, SentHandle
 
 
 @attrs.frozen

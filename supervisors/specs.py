@@ -160,14 +160,14 @@ class Child(Generic[A]):
         """The class whose handlers answer what is sent to it; of what is made by a function, the
         function."""
         cls = class_of(self.factory)
-        return cls._face(self.args) if isinstance(cls, type) and issubclass(cls, Actor) else cls
+        return cls._face(self) if isinstance(cls, type) and issubclass(cls, Actor) else cls
 
     @property
     def takes(self) -> Iterable[type]:
         """The classes of messages that are handled there."""
         cls = class_of(self.factory)
         if isinstance(cls, type) and issubclass(cls, Actor):
-            return cls._takes(self.args)
+            return cls._takes(self)
         return ()
 
     def beside(self, count: int) -> Child[Any] | None:
@@ -175,7 +175,7 @@ class Child(Generic[A]):
         cls = class_of(self.factory)
         found: Child[Any] | None = None
         if isinstance(cls, type) and issubclass(cls, Actor):
-            found = cls._beside(self.args, count)
+            found = cls._beside(self, count)
         return found
 
     async def start_in(self, system: System, *, root: bool) -> Ref[A]:

@@ -31,7 +31,7 @@ from actors.runtime.stages import Pending
 from actors.telemetry import ProcessEnded, ProcessStarted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from msgspec import Raw
 
@@ -455,7 +455,7 @@ class Downlink(Link):
         try:
             return self.types.decode(payload)
         except UnknownType:
-            for message in handled(self._owner._place.spec.factory) or ():
+            for message in takes(self._owner._place.spec):
                 self.types.offer(message)
             return self.types.decode(payload)
 
@@ -517,6 +517,14 @@ def handled(factory: Any) -> Mapping[type, str] | None:
     if hasattr(middleware, "__get__") or middleware:
         return None
     return {message: name for each in routes.values() for message, name in each.messages.items()}
+
+
+def takes(spec: Any) -> Iterable[type]:
+    """Every class of messages that an actor of this spec may handle, as far as its class tells."""
+    cls: Any = spec.factory
+    while hasattr(cls, "func"):
+        cls = cls.func
+    return cls._takes(spec) if hasattr(cls, "_takes") else ()
 
 
 def _pending(place: Place) -> Pending:

@@ -46,10 +46,22 @@ class WireTypes(Types):
         self.news: list[type] = []
         super().__init__(answers=(Answer,))
 
+    def offer(self, cls: Any) -> None:
+        """Register ``cls`` if it can be; or what its instances, and the answers to them, are sent
+        as."""
+        forms = getattr(cls, "_travels_as", None)
+        if forms is None:
+            super().offer(cls)
+        else:
+            for each in forms():
+                super().offer(each)
+
     def learn(self, cls: type) -> None:
         """An instance of ``cls``, which is not told of yet, is about to be sent."""
         self.told.add(cls)
-        if is_data(cls):
+        if hasattr(cls, "_travels_as"):
+            self.offer(cls)
+        elif is_data(cls):
             self.offer(cls)
             self.news.append(cls)
 
@@ -63,6 +75,9 @@ class WireTypes(Types):
         kind: type = type(value)
         if kind is Ref:
             return Ext(_REF, encode(self._speak(value._place)))
+        sent_as = getattr(value, "_sent_as", None)
+        if sent_as is not None:
+            return self._plain(sent_as(), where)
         if kind not in self.told:
             self.learn(kind)
         plan = self._plans.get(kind)
@@ -80,7 +95,9 @@ class WireTypes(Types):
     def _extension(self, code: int, data: memoryview) -> Any:
         if code == _REF:
             return self._hear(decode_address(data), self._echo).ref
-        return super()._extension(code, data)
+        value = super()._extension(code, data)
+        received = getattr(value, "_received", None) if code == _DATA else None
+        return value if received is None else received()
 
     def _look_twice(self, plan: Any, value: Any, data: bytes, what: str) -> None:
         # What is read back here is what we have said ourselves, and not the other end.

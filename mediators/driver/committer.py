@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from actors.place import Place
+    from actors.runtime.stages import Steps
     from mediators.journal.protocol import Shard
 
 FAST = 0.005
@@ -41,6 +43,7 @@ class Committer:
         "_seconds",
         "_serve",
         "_shard",
+        "_submit",
         "batch",
         "closed",
         "flying",
@@ -73,6 +76,8 @@ class Committer:
         self._deferred = False
         self._seconds = 0.0
         self._inline = shard.inline or isinstance(trio.lowlevel.current_clock(), MockClock)
+        self._submit: Any = getattr(shard, "submit", None)
+        """How a batch is given to whoever writes the journal, if that is somebody else."""
 
     def wanted(self) -> None:
         """There is something to serve or to commit: have the mediator's lane see to it."""
@@ -116,6 +121,9 @@ class Committer:
         self._deferred = False
         if self.closed or self.writing is not None:
             return
+        if self._submit is not None:
+            self._give()
+            return
         if not self._inline and self._seconds > FAST:
             self._hop()
             return
@@ -130,14 +138,22 @@ class Committer:
         """What may not be on disk yet, in order."""
         return [self.batch] if self.flying is None else [self.flying, self.batch]
 
-    def finish(self) -> None:
+    def finish(self) -> Steps:
         """Commit what is left, and let out nothing but answers."""
+        if self.writing is not None:
+            yield self.writing
         if self.closed:
             return
         self._let_out_answers(self._landed)
         while self.batch or self.outbox:
             batch, outbox = self._take()
-            if batch:
+            if batch and self._submit is not None:
+                written = Pending(self._place)
+                self._submit(batch, written.resolve)
+                yield written
+                if written.value is not None:
+                    raise written.value
+            elif batch:
                 self._shard.append(batch)
             self._let_out_answers(outbox)
 
@@ -157,7 +173,7 @@ class Committer:
         self._deferred = False
         if self.closed or self.writing is not None:
             return
-        if self._inline:
+        if self._inline or self._submit is not None:
             self.flush()
             return
         batch, outbox = self._take()
@@ -185,7 +201,40 @@ class Committer:
             self._place.request(lambda _: self._guarded(self._land))
             self.wanted()
 
+    def _give(self) -> None:
+        """Have somebody else commit."""
+        batch, outbox = self._take()
+        if not batch:
+            self._release(outbox)
+            return
+        self.flying = batch
+        self.writing = Pending(self._place)
+        self._submit(batch, partial(self._given, outbox))
+
+    def _given(self, outbox: list[Any], error: BaseException | None) -> None:
+        """It is on disk, or is not. Called in no turn."""
+        self.flying = None
+        writing, self.writing = self.writing, None
+        assert writing is not None
+        if error is None:
+            self._landed = outbox
+        else:
+            # What comes after it must not be written over the hole.
+            failed, self.closed = not self.closed, True
+        writing.resolve()
+        if error is not None:
+            if failed and self._place.running:
+                self._place.request(lambda _: self._guarded(partial(fail, error)))
+        elif not self.closed:
+            self._place.request(lambda _: self._guarded(self._land))
+            self.wanted()
+
     def _land(self) -> None:
         """What a thread has committed goes out."""
         outbox, self._landed = self._landed, []
         self._release(outbox)
+
+
+def fail(error: BaseException) -> None:
+    """Raise it, in a turn of the mediator's."""
+    raise error

@@ -35,6 +35,7 @@ from mediators.outcomes import (
     how_it_ended,
 )
 from mediators.texts import check_text, shown, text_of
+from supervisors.sharding.policy import shard_of as key_shard
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -112,7 +113,7 @@ class Desk:
                 driver.wait_for(id, self._to(later), later)
             else:
                 # Not at once, though nothing may wait for its commit yet: the start is to come.
-                driver.out("reply", later, Handle(driver.place.ref, id, type(workflow)))
+                driver.out("reply", later, Handle(driver.face, id, type(workflow)))
 
         event = driver.started(workflow, encoded, id, timeout=bound, key=key)
         name = journal_name(type(workflow))
@@ -238,6 +239,14 @@ class Desk:
         if not records:
             raise NoSuchWorkflow(f"There is no workflow {id!r}.")
         return records
+
+    def refuse_child(self, parent: Execution, command: ChildRun, shard: int) -> None:
+        """A child has the id of a workflow in another shard: a parent's children are in its own."""
+        driver = self._driver
+        reason = f"there is a workflow of that id in shard {shard}, and its parent is in another"
+        error = WorkflowEnded(command.id, Status.FAILED, reason)
+        value = Raw(driver.types.encode_refusal(error))
+        driver.turn(parent, h.ChildEnded(command.path, str(Status.FAILED), value, []))
 
     def join_child(self, parent: Execution, command: ChildRun) -> None:
         """A parent waits for a workflow that is not its own, or that has ended already."""
@@ -489,6 +498,7 @@ class Desk:
         row = self._row(message.id)
         self._check_readable(row.id)
         id = row.id if message.new_id is None else message.new_id
+        self._check_shard(id)
         if driver.find_open(id) is not None:
             raise StartConflict(f"The workflow {id!r} runs; it is forked under another id.")
         if id != row.id and driver.find(id) is not None:
@@ -499,7 +509,16 @@ class Desk:
         if kept is None:
             raise VerbRefused(f"Workflow {message.id!r} has no outcome of a step {message.at!r}.")
         driver.take_over(id, row, kept)
-        self._answer(later, Handle(driver.place.ref, id))
+        self._answer(later, Handle(driver.face, id))
+
+    def _check_shard(self, id: str) -> None:
+        """A fork stays in the shard of its history."""
+        hosted = self._driver.hosted
+        if hosted is not None and key_shard(id, hosted.count) != hosted.shard:
+            raise VerbRefused(
+                f"{id!r} belongs to another shard than the workflow it is forked from. Fork it "
+                "under an id of the same shard, or, once it has ended, under its own."
+            )
 
     def listing(self, message: v.ListWorkflows, later: Later[Any]) -> None:
         """``ListWorkflows``."""

@@ -6,6 +6,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -24,11 +25,14 @@ from mediators.driver.retention import Retention
 from mediators.execution.commands import Step, timeout_of
 from mediators.execution.execution import NONE_AT_ALL, Execution
 from mediators.execution.replay import replay
+from mediators.journal.addresses import shard_of
 from mediators.journal.protocol import RunRow
 from mediators.outcomes import Incident, Status
 from mediators.reading.rendering import read
 from mediators.routing import offered
+from mediators.sharding.keys import Elsewhere
 from mediators.telemetry import RunEnded, RunStarted, SlowTurn, WorkflowStopped
+from supervisors.sharding.policy import shard_of as key_shard
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -41,6 +45,7 @@ if TYPE_CHECKING:
     from mediators.execution.commands import ChildRun
     from mediators.history import Event
     from mediators.journal.protocol import Shard
+    from supervisors.sharding.host import Hosting
 
 logger = logging.getLogger("mediators")
 
@@ -54,11 +59,22 @@ SLOW_TURN = 0.1
 class Driver:
     """All workflows of one incarnation of a mediator."""
 
-    def __init__(self, mediator: Any, place: Place, shard: Shard, types: Types) -> None:
+    def __init__(
+        self,
+        mediator: Any,
+        place: Place,
+        shard: Shard,
+        types: Types,
+        hosted: Hosting | None = None,
+    ) -> None:
         system = place.scheduler.system
         self.mediator = mediator
         self.place = place
         self.shard = shard
+        self.hosted = hosted
+        """Where, if it is one of several shards."""
+        self.face = place.ref if hosted is None else hosted.router
+        """Who answers for its workflows."""
         self.types = types
         self.now = system.now
         self.random = system.random
@@ -130,6 +146,8 @@ class Driver:
     def find(self, id: str) -> RunRow | None:
         """The latest run of an id, as it will be on disk."""
         row = self.shard.find(id)
+        if row is not None and shard_of(row.number) != self.shard.shard:
+            raise Elsewhere(shard_of(row.number))
         ended = self.ended.get(id)
         if ended is None:
             return row
@@ -329,7 +347,11 @@ class Driver:
 
     def draw_id(self) -> str:
         """An id for a workflow that has none of its own."""
-        return str(UUID(int=self.random.getrandbits(128), version=4))
+        while True:
+            id = str(UUID(int=self.random.getrandbits(128), version=4))
+            hosted = self.hosted
+            if hosted is None or key_shard(id, hosted.count) == hosted.shard:
+                return id
 
     def begin(self, event: h.Started, type_name: str) -> Execution:
         """A new run: its row, its first turn."""
@@ -352,7 +374,12 @@ class Driver:
         """A child begins in the batch of the command that wants it; one of its id is joined."""
         cls = type(command.workflow)
         known = cls in self.mediator.workflows
-        if not known or self.find_open(command.id) or self.find(command.id):
+        try:
+            there = self.find_open(command.id) or self.find(command.id)
+        except Elsewhere as elsewhere:
+            self.call_out(partial(self.desk.refuse_child, parent, command, elsewhere.shard))
+            return
+        if not known or there:
             self.call_out(lambda: self.desk.join_child(parent, command))
             return
         assert command.encoded is not None
@@ -364,7 +391,10 @@ class Driver:
 
     def cancel_child(self, command: ChildRun) -> None:
         """A parent is being cancelled: its children first."""
-        child = self.find_open(command.id)
+        try:
+            child = self.find_open(command.id)
+        except Elsewhere:
+            return
         if child is None or child.ending is not None:
             return
         if child.cancelled is None and not child.past_pivot:

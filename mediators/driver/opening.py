@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from actors import is_orderly
+from actors.mailbox import message_of
 from actors.payloads.types import ANSWERS, NotEncodable, Types
+from actors.runtime import calls
 from mediators.driver.driver import Driver
 from mediators.driver.socket import serve_socket
-from mediators.journal.protocol import Journal, JournalDamaged, journal_of
+from mediators.journal.protocol import Journal, JournalDamaged, SharedJournal, journal_of
 from mediators.options import check_options
 from mediators.outcomes import StepFailed, VerbRefused, WorkflowEnded
 from mediators.routing import offered
+from mediators.sharding.keys import Elsewhere
+from supervisors.sharding.messages import Keyed
 from supervisors.specs import class_of
 
 if TYPE_CHECKING:
@@ -22,6 +27,7 @@ if TYPE_CHECKING:
     from mediators.mediator import Mediator
     from mediators.routing import Plan
     from mediators.workflow import Workflow
+    from supervisors.sharding.host import Hosting
 
 SHARD = 0
 """The shard of a mediator that has a journal of its own."""
@@ -30,16 +36,37 @@ SHARD = 0
 def open_driver(mediator: Mediator) -> Driver:
     """Take the journal over and begin to take up what it has open. Raises TypeError or ValueError
     for attributes that are none, JournalError if the journal cannot be had."""
-    check_options(type(mediator).__qualname__, mediator)
-    types = types_of(mediator._tree.plan, mediator.workflows, mediator.types)
+    types = checked_types(mediator)
     kept = mediator._kept
     journal: Journal | None = kept.get("journal")
     if journal is None:
         journal = kept["journal"] = journal_of(mediator.journal)
+    if isinstance(journal, SharedJournal):
+        journal.fix_shards(1)
     driver = Driver(mediator, mediator._home, journal.acquire(SHARD), types)
     driver.committer.wanted()
     serve_socket(driver, journal)
     return driver
+
+
+def open_hosted(mediator: Mediator, hosted: Hosting) -> Steps:
+    """The same for a mediator in shards: the journal is written by somebody who runs beside all of
+    them. Returns the driver."""
+    from mediators.sharding.shard import acquire
+
+    types = checked_types(mediator)
+    assert hosted.beside is not None
+    shard = yield from acquire(mediator._home, hosted.beside, hosted.shard)
+    driver = Driver(mediator, mediator._home, shard, types, hosted)
+    driver.committer.wanted()
+    return driver
+
+
+def checked_types(mediator: Mediator) -> Types:
+    """What the journal of a mediator may speak of. Raises TypeError or ValueError for attributes
+    that are none."""
+    check_options(type(mediator).__qualname__, mediator)
+    return types_of(mediator._tree.plan, mediator.workflows, mediator.types)
 
 
 def types_of(plan: Plan, workflows: Iterable[Any], types: Iterable[Any]) -> Types:
@@ -68,9 +95,7 @@ def close_driver(driver: Driver, exit: Exit) -> Steps:
     """Write down what is left to be written, unless the mediator has crashed; drop the rest."""
     try:
         if is_orderly(exit):
-            if driver.committer.writing is not None:
-                yield driver.committer.writing
-            driver.committer.finish()
+            yield from driver.committer.finish()
     finally:
         driver.close()
 
@@ -81,7 +106,8 @@ def run_workflow(mediator: Mediator, message: Workflow[Any]) -> Any:
     assert driver is not None  # there is this route only where there are workflows
     later = mediator.later()
     key = later.slot.key if later.slot is not None else None
-    return answer(later, lambda: driver.desk.admit(message, "join", None, later, key, result=True))
+    serve = partial(driver.desk.admit, message, "join", None, later, key, result=True)
+    return answer(mediator, later, serve)
 
 
 def refuse_workflow(mediator: Mediator, message: Workflow[Any]) -> Any:
@@ -93,11 +119,18 @@ def refuse_workflow(mediator: Mediator, message: Workflow[Any]) -> Any:
     )
 
 
-def answer(later: Later[Any], serve: Callable[[], object]) -> Later[Any]:
+def answer(mediator: Mediator, later: Later[Any], serve: Callable[[], object]) -> Any:
     """What a handler returns for what the desk answers. What cannot be written down is its
-    sender's mistake and not the mediator's."""
+    sender's mistake and not the mediator's; what is another shard's goes there."""
     try:
         serve()
+    except Elsewhere as elsewhere:
+        driver = mediator._driver
+        assert driver is not None and driver.hosted is not None
+        message = message_of(mediator._home.item)
+        router = driver.hosted.router._place
+        calls.pass_on(mediator._home, router, Keyed("", elsewhere.shard, message))
+        return None
     except JournalDamaged as error:
         raise VerbRefused(str(error)) from error
     except NotEncodable as error:

@@ -13,6 +13,7 @@ from mediators.execution.commands import ChildRun, Step
 from mediators.execution.execution import Execution
 from mediators.execution.replay import replay
 from mediators.outcomes import Incident
+from mediators.sharding.keys import Elsewhere
 from mediators.telemetry import Recovered
 from mediators.texts import text_of, writable
 
@@ -188,6 +189,10 @@ class Recovery:
         driver = self._driver
         if command.branch is None and execution.rollbacks:
             driver.cancel_child(command)
-        child = driver.find_open(command.id)
+        try:
+            child = driver.find_open(command.id)
+        except Elsewhere as elsewhere:
+            driver.desk.refuse_child(execution, command, elsewhere.shard)
+            return
         if child is None or child.parent != (execution.number, command.path):
             driver.desk.join_child(execution, command)

@@ -38,6 +38,9 @@ class Retention:
         driver = self._driver
         rows = driver.shard.runs(ended_before=driver.now() - self._seconds, limit=AT_ONCE)
         if rows:
+            # Ahead of the commit: nobody may find an id gone and begin it with a number it has had.
+            shard = driver.shard
+            shard.first_run = max(shard.first_run, 1 + max(each.run for each in rows))
             driver.committer.batch.removed += [each.number for each in rows]
             driver.committer.wanted()
         if len(rows) == AT_ONCE:

@@ -18,7 +18,7 @@ import tempfile
 import time
 from contextlib import suppress
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 import trio
@@ -33,7 +33,9 @@ from mediators.verbs import GetStatus
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from mediators.driver.driver import Driver
+    from actors import Ref
+    from actors.payloads.types import Types
+    from actors.place import Place
 
 logger = logging.getLogger("mediators")
 
@@ -50,7 +52,19 @@ STALE = 60.0
 """Seconds after which a socket at which nobody listens is removed by another owner."""
 
 
-def serve_socket(driver: Driver, journal: object) -> None:
+class Owner(Protocol):
+    """Who answers for a journal: ``face`` is asked, ``place`` runs the task, ``types`` are those
+    that requests may speak of."""
+
+    @property
+    def place(self) -> Place: ...
+    @property
+    def face(self) -> Ref[Any]: ...
+
+    types: Types
+
+
+def serve_socket(driver: Owner, journal: object) -> None:
     """Take requests for the driver's workflows, in a side task of the mediator's incarnation.
 
     Only for a journal in a file: no other can be reached from outside. Not a checkpoint. A socket
@@ -122,9 +136,7 @@ def _close(journal: SqliteJournal, listener: socket.socket, path: str) -> None:
     _remove(path)
 
 
-async def _serve(
-    driver: Driver, journal: SqliteJournal, listener: socket.socket, path: str
-) -> None:
+async def _serve(driver: Owner, journal: SqliteJournal, listener: socket.socket, path: str) -> None:
     try:
         await _accept(driver, trio.socket.from_stdlib_socket(listener))
     except Exception:
@@ -180,7 +192,7 @@ def is_welcome(uid: int | None) -> bool:
     return uid in {None, 0, os.geteuid()}
 
 
-async def _accept(driver: Driver, listener: trio.socket.SocketType) -> None:
+async def _accept(driver: Owner, listener: trio.socket.SocketType) -> None:
     connections = 0
 
     async def serve(connection: trio.socket.SocketType) -> None:
@@ -213,7 +225,7 @@ _OUT_OF_FILES = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 _GONE = {errno.ECONNABORTED, errno.EPROTO, errno.EAGAIN, errno.EINTR}
 
 
-async def _connected(driver: Driver, connection: Any, *, busy: bool) -> None:
+async def _connected(driver: Owner, connection: Any, *, busy: bool) -> None:
     """Answer the requests of one connection, one after another."""
     if not is_welcome(uid := peer_uid(connection)):
         logger.warning("A process of user %s was refused at the owner's socket", uid)
@@ -245,10 +257,10 @@ async def _connected(driver: Driver, connection: Any, *, busy: bool) -> None:
         await _send(connection, await answer(driver, request))
 
 
-async def answer(driver: Driver, request: Any) -> dict[str, Any]:
+async def answer(driver: Owner, request: Any) -> dict[str, Any]:
     """Do what is asked, as a call of the mediator, and say how it came out."""
     try:
-        ref = driver.place.ref
+        ref = driver.face
         # It is recovered by that, before values are built: its code may name further types.
         await ref.call(GetStatus(request.id), timeout=None)
         value = await ref.call(to_message(request, driver.types), timeout=None)

@@ -21,11 +21,17 @@ class Lookups:
         type: str | None = None,
         id_prefix: str | None = None,
         ended_before: float | None = None,
+        shard: int | None = None,
         limit: int | None = None,
     ) -> list[RunRow]:
         """See :meth:`Reader.runs`."""
         return self._reader.runs(
-            status=status, type=type, id_prefix=id_prefix, ended_before=ended_before, limit=limit
+            status=status,
+            type=type,
+            id_prefix=id_prefix,
+            ended_before=ended_before,
+            shard=shard,
+            limit=limit,
         )
 
     def find(self, id: str, run: int | None = None) -> RunRow | None:

@@ -16,9 +16,13 @@ from mediators.journal.protocol import (
     Batch,
     Fenced,
     JournalDamaged,
+    JournalError,
+    JournalFormat,
     JournalLocked,
+    Reader,
     Record,
     RunRow,
+    other_shards,
 )
 
 if TYPE_CHECKING:
@@ -60,6 +64,8 @@ class MemoryJournal:
         """Where a run's records are, in order of seq."""
         self._log: list[_Logged] | None = [] if log else None
         self._commits = 0
+        self._count: int | None = None
+        """How many shards it has, once somebody has said so."""
 
     @property
     def commits(self) -> int:
@@ -89,6 +95,26 @@ class MemoryJournal:
             rows.inbox[rows.left] = data
             rows.left += 1
         self._note(shard, left)
+
+    def fix_shards(self, count: int) -> None:
+        """The journal has so many shards, for ever. Raises JournalFormat if it has others."""
+        if self._count not in (None, count) or (self._count is None and count > 1 and self._runs):
+            raise JournalFormat(other_shards("This journal in memory", self._count or 1, count))
+        self._count = count
+
+    def append_all(
+        self, batches: Sequence[tuple[MemoryShard, Batch]]
+    ) -> list[JournalError | ValueError | None]:
+        """Commit batches of several shards; None for each that was committed, or why it was not."""
+        outcomes: list[JournalError | ValueError | None] = []
+        for shard, batch in batches:
+            try:
+                shard.append(batch)
+            except (JournalError, ValueError) as error:
+                outcomes.append(error)
+            else:
+                outcomes.append(None)
+        return outcomes
 
     def read(self) -> MemoryReader:
         """A reader, for those who only look."""
@@ -243,6 +269,7 @@ class MemoryReader:
         type: str | None = None,
         id_prefix: str | None = None,
         ended_before: float | None = None,
+        shard: int | None = None,
         limit: int | None = None,
     ) -> list[RunRow]:
         """The runs in order of their numbers, filtered."""
@@ -252,6 +279,7 @@ class MemoryReader:
             if (status is None or (row.ended is None if status == "open" else row.status == status))
             and (type is None or row.type == type)
             and (id_prefix is None or row.id.startswith(id_prefix))
+            and (shard is None or shard_of(row.number) == shard)
             and (ended_before is None or (row.ended is not None and row.ended < ended_before))
         )
         return list(islice(found, limit))
@@ -311,13 +339,7 @@ class MemoryShard(Lookups):
 
     def open_runs(self) -> Iterator[tuple[RunRow, Sequence[bytes]]]:
         """The runs that are not over, with the data of their records."""
-        low, high = span_of(self.shard)
-        for row in self.runs(status="open"):
-            if low <= row.number < high:
-                try:
-                    yield row, [record.data for record in self.history(row.number)]
-                except JournalDamaged:
-                    yield row, []
+        return open_in_memory(self._reader, self.shard)
 
     def append(self, batch: Batch) -> None:
         """Commit a batch. Raises Fenced if another owner has come since."""
@@ -337,3 +359,12 @@ class MemoryShard(Lookups):
         """Give the shard back. Idempotent."""
         if self._rows.owner is self:
             self._rows.owner = None
+
+
+def open_in_memory(reader: Reader, shard: int) -> Iterator[tuple[RunRow, Sequence[bytes]]]:
+    """The runs of a shard that are not over, with the data of their records."""
+    for row in reader.runs(status="open", shard=shard):
+        try:
+            yield row, [record.data for record in reader.history(row.number)]
+        except JournalDamaged:
+            yield row, []

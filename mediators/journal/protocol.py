@@ -110,6 +110,7 @@ class Reader(Protocol):
         type: str | None = None,
         id_prefix: str | None = None,
         ended_before: float | None = None,
+        shard: int | None = None,
         limit: int | None = None,
     ) -> list[RunRow]:
         """The runs in order of their numbers, filtered. ``status="open"``: those not over."""
@@ -183,6 +184,31 @@ class Journal(Protocol):
     def close(self) -> None:
         """Give everything back: shards, connection, lock. Idempotent; ``acquire`` opens again."""
         ...
+
+
+@runtime_checkable
+class SharedJournal(Journal, Protocol):
+    """A journal whose shards are written together."""
+
+    def fix_shards(self, count: int) -> None:
+        """It has so many shards, for ever. Raises JournalFormat if it has others."""
+        ...
+
+    def append_all(
+        self, batches: Sequence[tuple[Any, Batch]]
+    ) -> list[JournalError | ValueError | None]:
+        """Commit batches of several shards, one for each; None for each that is on disk, or why it
+        is not."""
+        ...
+
+
+def other_shards(journal: str, has: int, wanted: int) -> str:
+    """What is said of a journal with another number of shards."""
+    return (
+        f"{journal} has {has} shards, and that is fixed: a workflow's id belongs to one of them. "
+        f"Open it with Shards(..., count={has})"
+        f"{', or with a mediator that is in no shards' if has == 1 else ''}. Got: {wanted}"
+    )
 
 
 def journal_of(where: Any) -> Journal:

@@ -66,11 +66,15 @@ class SqliteReader:
         type: str | None = None,
         id_prefix: str | None = None,
         ended_before: float | None = None,
+        shard: int | None = None,
         limit: int | None = None,
     ) -> list[RunRow]:
         """The runs in order of their numbers, filtered."""
         where: list[str] = []
         values: list[Any] = []
+        if shard is not None:
+            where.append("number >= ? AND number < ?")
+            values += span_of(shard)
         if status == "open":
             where.append("ended IS NULL")
         elif status is not None:

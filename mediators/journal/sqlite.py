@@ -7,6 +7,7 @@ import sqlite3
 from threading import Lock
 from typing import TYPE_CHECKING, TypeVar
 
+import attrs
 from msgspec.structs import astuple
 
 from mediators.journal.addresses import check_number, check_shard, checksum, span_of
@@ -15,8 +16,11 @@ from mediators.journal.lookups import Lookups
 from mediators.journal.protocol import (
     CommitUnknown,
     Fenced,
+    JournalError,
+    JournalFormat,
     JournalLocked,
     JournalUnreachable,
+    other_shards,
 )
 from mediators.journal.reader import SqliteReader, open_runs
 from mediators.journal.writer import Writer
@@ -49,6 +53,9 @@ _RAISE_FIRST_RUN = (
     " ON CONFLICT (name) DO UPDATE SET value = max(value, excluded.value)"
 )
 
+_SHARDS = "SELECT value FROM meta WHERE name = 'shards'"
+_SET_SHARDS = "INSERT INTO meta (name, value) VALUES ('shards', ?)"
+_ANY_RUN = "SELECT 1 FROM runs LIMIT 1"
 _ADD_SHARD = (
     "INSERT OR IGNORE INTO shards (shard, epoch, position, number, inbox) VALUES (?, 0, 0, 1, 0)"
 )
@@ -141,6 +148,75 @@ class SqliteJournal:
                 if closed:
                     self._close()
 
+    def fix_shards(self, count: int) -> None:
+        """The journal has so many shards, for ever. Raises JournalFormat if it has others."""
+        with self._writing:
+            closed = self._writer is None
+            writer, _ = self._open()
+
+            def fix(connection: sqlite3.Connection) -> None:
+                row = connection.execute(_SHARDS).fetchone()
+                has = 1 if row is None else int(row[0])
+                begun = row is not None or connection.execute(_ANY_RUN).fetchone() is not None
+                if begun and has != count:
+                    raise JournalFormat(other_shards(self.path, has, count))
+                if row is None and count != 1:
+                    connection.execute(_SET_SHARDS, (count,))
+
+            try:
+                self._commit(writer, fix)
+            except BaseException:
+                if closed:
+                    self._close()
+                raise
+
+    def append_all(
+        self, batches: Sequence[tuple[SqliteShard, Batch]]
+    ) -> list[JournalError | ValueError | None]:
+        """Commit batches of several shards, one for each, in one transaction. Returns None for each
+        that is on disk, or why it is not: what is wrong with one keeps no other from the disk."""
+        if len(batches) > 1:
+            try:
+                self._append_together(batches)
+            except CommitUnknown as error:
+                return [error] * len(batches)
+            except (JournalError, ValueError):
+                pass  # one after the other, to see whose it was
+            else:
+                return [None] * len(batches)
+        outcomes: list[JournalError | ValueError | None] = []
+        for shard, batch in batches:
+            try:
+                shard.append(batch)
+            except (JournalError, ValueError) as error:
+                outcomes.append(error)
+            else:
+                outcomes.append(None)
+        return outcomes
+
+    def _append_together(self, batches: Sequence[tuple[SqliteShard, Batch]]) -> None:
+        prepared = [shard.prepared(batch) for shard, batch in batches]
+
+        def write(connection: sqlite3.Connection) -> None:
+            for each in prepared:
+                each.write(connection)
+
+        with self._writing:
+            for shard, _ in batches:
+                self._check_owned(shard)
+            assert self._writer is not None
+            try:
+                self._commit(self._writer, write)
+            except sqlite3.IntegrityError as error:
+                raise ValueError(str(error)) from error
+            except BaseException as error:
+                if isinstance(error, CommitUnknown) or not isinstance(error, Exception):
+                    for shard, _ in batches:
+                        self._owned.pop(shard.shard, None)
+                raise
+        for each in prepared:
+            each.done()
+
     def announce(self, socket: str | None) -> None:
         """Say where the owner takes requests: the path stands in the lock file while the journal
         is open, also when it is opened later."""
@@ -196,11 +272,8 @@ class SqliteJournal:
 
     def _append(self, owned: SqliteShard, work: Callable[[sqlite3.Connection], None]) -> None:
         with self._writing:
-            if self._writer is None or self._owned.get(owned.shard) is not owned:
-                raise Fenced(
-                    f"{self.path}: shard {owned.shard} was given back or taken over since epoch "
-                    f"{owned.epoch}; nothing was written. Acquire it again."
-                )
+            self._check_owned(owned)
+            assert self._writer is not None
             try:
                 self._commit(self._writer, work)
             except BaseException as error:
@@ -210,10 +283,25 @@ class SqliteJournal:
                     del self._owned[owned.shard]
                 raise
 
+    def _check_owned(self, owned: SqliteShard) -> None:
+        if self._writer is None or self._owned.get(owned.shard) is not owned:
+            raise Fenced(
+                f"{self.path}: shard {owned.shard} was given back or taken over since epoch "
+                f"{owned.epoch}; nothing was written. Acquire it again."
+            )
+
     def _release(self, owned: SqliteShard) -> None:
         with self._writing:
             if self._owned.get(owned.shard) is owned:
                 del self._owned[owned.shard]
+
+
+@attrs.frozen(eq=False)
+class Prepared:
+    """A batch, ready to be written: in a transaction, and what is so once that is committed."""
+
+    write: Callable[[sqlite3.Connection], None]
+    done: Callable[[], None]
 
 
 class SqliteShard(Lookups):
@@ -257,6 +345,18 @@ class SqliteShard(Lookups):
         """
         if not batch:
             return
+        prepared = self.prepared(batch)
+        try:
+            self._journal._append(self, prepared.write)
+        except sqlite3.IntegrityError as error:
+            raise ValueError(
+                f"{self._journal.path}: a run or a record of this batch is in the journal already, "
+                f"or is none ({error}); nothing was written."
+            ) from error
+        prepared.done()
+
+    def prepared(self, batch: Batch) -> Prepared:
+        """What is to be written for a batch. Raises ValueError for what cannot be in a journal."""
         position = self._position + len(batch.records)
         number = self.next_number
         for row in batch.runs:
@@ -295,15 +395,11 @@ class SqliteShard(Lookups):
             if batch.removed:
                 self._remove(connection, [(number,) for number in batch.removed])
 
-        try:
-            self._journal._append(self, write)
-        except sqlite3.IntegrityError as error:
-            raise ValueError(
-                f"{self._journal.path}: a run or a record of this batch is in the journal already, "
-                f"or is none ({error}); nothing was written."
-            ) from error
-        self._position = position
-        self.next_number = number
+        def done() -> None:
+            self._position = position
+            self.next_number = number
+
+        return Prepared(write, done)
 
     def release(self) -> None:
         """Give the shard back. Idempotent."""

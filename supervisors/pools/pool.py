@@ -88,8 +88,8 @@ class PoolSupervisor(Crew):
         self._done = self._replaced = self._poisoned = 0
 
     @classmethod
-    def _face(cls, args: tuple[Any, ...]) -> Any:
-        face: Any = args[0].face
+    def _face(cls, spec: Any) -> Any:
+        face: Any = spec.args[0].face
         return face
 
     def _prepare(self, place: Place) -> None:

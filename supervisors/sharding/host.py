@@ -122,8 +122,8 @@ class ShardHost(Crew):
         self._releasing: set[int] = set()
 
     @classmethod
-    def _takes(cls, args: tuple[Any, ...]) -> Iterable[type]:
-        takes: Iterable[type] = args[0].takes
+    def _takes(cls, spec: Any) -> Iterable[type]:
+        takes: Iterable[type] = spec.args[0].takes
         return takes
 
     def hosting(self, place: Place) -> Hosting:

@@ -100,12 +100,12 @@ class ShardRouter(Crew):
         self._resizing: Later[None] | None = None
 
     @classmethod
-    def _face(cls, args: tuple[Any, ...]) -> Any:
-        return args[0].face
+    def _face(cls, spec: Any) -> Any:
+        return spec.args[0].face
 
     @classmethod
-    def _takes(cls, args: tuple[Any, ...]) -> Iterable[type]:
-        takes: Iterable[type] = args[0].takes
+    def _takes(cls, spec: Any) -> Iterable[type]:
+        takes: Iterable[type] = spec.args[0].takes
         return takes
 
     def _prepare(self, place: Place) -> None:
@@ -122,7 +122,11 @@ class ShardRouter(Crew):
             self._ask_all(message, key)
             return
         if isinstance(key, Somewhere):
-            shard, key = self._next() % terms.count, ""
+            # Sent again under its own key it is to arrive at the same shard.
+            slot = self._place.reply_slot()
+            own = None if slot is None else slot.key
+            number = self._next() if own is None else shard_of(own, terms.count)
+            shard, key = number % terms.count, ""
         elif isinstance(key, str) or (isinstance(key, int) and not isinstance(key, bool)):
             shard = shard_of(key, terms.count)
         else:

@@ -137,14 +137,28 @@ def inner(spec: Child[Any]) -> Child[Any]:
 
 def key_of(key: Any, spec: Child[Any]) -> Callable[[Any], Any]:
     """The function that finds the key of a message."""
+    own: Any = getattr(spec.face, "_key_of", None)
+    if own is not None:
+        other = None if key is None else key_of_others(key)
+        return lambda message: found_by(own, other, message)
     if key is None:
-        own: Any = getattr(spec.face, "_key_of", None)
-        if own is None:
-            raise ValueError(
-                "Shards key is the name of an attribute of every message, or a function of the "
-                f"message; {spec.label} knows none by itself. Got: None"
-            )
-        return own  # type: ignore[no-any-return]
+        raise ValueError(
+            "Shards key is the name of an attribute of every message, or a function of the "
+            f"message; {spec.label} knows none by itself. Got: None"
+        )
+    return key_of_others(key)
+
+
+def found_by(own: Any, other: Any, message: Any) -> Any:
+    """The key an actor's class finds by itself, or else the one that was asked for."""
+    key = own(message)
+    if key is None and other is not None:
+        return other(message)
+    return key
+
+
+def key_of_others(key: Any) -> Callable[[Any], Any]:
+    """The function for a key that was asked for."""
     if isinstance(key, str):
         get = attrgetter(key)
 

@@ -1,0 +1,146 @@
+"""A shard of a journal that somebody else writes, here or in another process."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from actors.replies import Slot
+from actors.runtime.stages import Pending
+from mediators.journal.addresses import check_number, shard_of
+from mediators.journal.lookups import Lookups
+from mediators.journal.memory import open_in_memory
+from mediators.journal.protocol import CommitUnknown, Fenced, JournalError, JournalUnreachable
+from mediators.journal.reader import SqliteReader, open_runs
+from mediators.sharding.writer import Acquire, Acquired, Commit, packed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from actors import Call, Ref
+    from actors.place import Place
+    from actors.runtime.stages import Steps
+    from mediators.journal.protocol import Batch, RunRow
+
+
+def acquire(place: Place, writer: Ref[Any], shard: int) -> Steps:
+    """Take a shard over; returns the :class:`SharedShard`. Raises JournalError."""
+    answer = Pending(place)
+    # Whoever waits for the writer waits for nobody who could wait for him.
+    answer.holder = None
+    ask(writer, Acquire(shard), answer.resolve, answer.resolve)
+    acquired = yield answer
+    if isinstance(acquired, BaseException):
+        raise JournalUnreachable(f"The journal of shard {shard} cannot be had: {acquired}")
+    if acquired.refused is not None:
+        raise JournalError(acquired.refused)
+    return SharedShard(writer, shard, acquired)
+
+
+class SharedShard(Lookups):
+    """One shard, owned, as a driver uses it: what it commits is written together with what others
+    do, and ``submit`` tells when that is on disk. Lookups read the file."""
+
+    inline: bool = False
+
+    def __init__(self, writer: Ref[Any], shard: int, acquired: Acquired) -> None:
+        path = acquired.path
+        if path is None and writer._place.far:
+            raise JournalUnreachable(
+                "Shards in processes of their own keep their histories in a file that all of them "
+                'can read: journal = "orders.db".'
+            )
+        super().__init__(writer._place.actor.reader if path is None else SqliteReader(path))
+        self._writer = writer
+        self._path = path
+        self.shard = shard
+        self.epoch = acquired.epoch
+        self.next_number = acquired.next_number
+        self.first_run = acquired.first_run
+        self._known = self._reader.known() if isinstance(self._reader, SqliteReader) else None
+
+    def runs(self, **filters: Any) -> list[RunRow]:
+        """Those of this shard alone."""
+        return self._reader.runs(**filters, shard=self.shard)
+
+    def find(self, id: str, run: int | None = None) -> RunRow | None:
+        """A run by its workflow's id, of whichever shard: see :func:`shard_of`."""
+        if self._known is not None and not self._known.may_know(id):
+            return None
+        return super().find(id, run)
+
+    def is_own(self, row: RunRow) -> bool:
+        """Whether a run belongs to this shard."""
+        return shard_of(row.number) == self.shard
+
+    def open_runs(self) -> Iterator[tuple[RunRow, Sequence[bytes]]]:
+        """The runs that are not over, with the data of their records."""
+        if self._path is None:
+            return open_in_memory(self._reader, self.shard)
+        return open_runs(self._path, self.shard)
+
+    def submit(self, batch: Batch, done: Callable[[BaseException | None], object]) -> None:
+        """Have a batch committed; ``done`` is told when it is on disk, or why it is not. One at a
+        time."""
+        for row in batch.runs:
+            check_number(self.shard, row.number)
+            self.next_number = max(self.next_number, row.number + 1)
+            if self._known is not None:
+                self._known.add(row.id)
+        message = Commit(self.shard, self.epoch, packed(batch))
+        ask(self._writer, message, lambda refused: done(error_of(refused)), done)
+
+    def append(self, batch: Batch) -> None:
+        """Not here: nobody waits in a thread for another process."""
+        raise NotImplementedError("A shared shard takes batches by submit().")
+
+    def release(self) -> None:
+        """Give it back: the next owner fences this one."""
+        if isinstance(self._reader, SqliteReader):
+            self._reader.close()
+
+
+def error_of(refused: str | None) -> BaseException | None:
+    """Why something was not committed."""
+    if refused is None:
+        return None
+    kind = refused.partition(":")[0]
+    cls = {"Fenced": Fenced, "CommitUnknown": CommitUnknown}.get(kind, JournalError)
+    return cls(refused)
+
+
+class Answered(Slot):
+    """The reply slot of what a shard asks its writer: calls back."""
+
+    __slots__ = ("_done", "_failed")
+
+    def __init__(
+        self,
+        message: Call[Any],
+        place: Place,
+        done: Callable[[Any], object],
+        failed: Callable[[BaseException], object],
+    ) -> None:
+        super().__init__(message, place)
+        self._done = done
+        self._failed = failed
+
+    def settle(self) -> None:
+        """There is an answer, or there will be none."""
+        super().settle()
+        if self.error is None:
+            self._done(self.value)
+        else:
+            self._failed(CommitUnknown(f"Whoever writes the journal did not answer: {self.error}"))
+
+
+def ask(
+    writer: Ref[Any],
+    message: Call[Any],
+    done: Callable[[Any], object],
+    failed: Callable[[BaseException], object],
+) -> None:
+    """Send a call whose answer is called back."""
+    from supervisors.sharding.host import send
+
+    place = writer._place
+    send(place, message, Answered(message, place, done, failed), (None, 0, 0, 0))

@@ -1,0 +1,216 @@
+"""The one writer of a journal that several shards share: what they commit at the same time goes to
+the disk together."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import msgspec
+import trio
+from trio.testing import MockClock
+
+from actors import Actor, Call, Later, handles
+from mediators.driver.opening import types_of
+from mediators.driver.socket import serve_socket
+from mediators.journal.memory import MemoryJournal
+from mediators.journal.protocol import Batch, JournalError, RunRow, journal_of
+from mediators.journal.sqlite import SqliteJournal
+from mediators.routing import plan
+from supervisors import Child
+
+if TYPE_CHECKING:
+    from actors import Exit, Ref
+    from actors.place import Place
+
+SLOW = 0.005
+"""Seconds a commit may take on average that is made right here; past it they go to a thread."""
+
+
+@attrs.frozen
+class Acquired:
+    """What there is to know of a shard that was taken over. ``path`` is that of the file, or None
+    for a journal in memory; ``refused`` says why it cannot be had."""
+
+    epoch: int = 0
+    next_number: int = 0
+    first_run: int = 1
+    path: str | None = None
+    refused: str | None = None
+
+
+@attrs.frozen
+class Acquire(Call[Acquired]):
+    """Take a shard over; whoever had it is fenced."""
+
+    shard: int
+
+
+@attrs.frozen
+class Commit(Call["str | None"]):
+    """Write a batch under an epoch. Answered when it is on disk: with None, or with why not."""
+
+    shard: int
+    epoch: int
+    batch: bytes
+
+
+class Packed(msgspec.Struct, array_like=True):
+    """A batch on its way."""
+
+    runs: list[RunRow]
+    records: list[tuple[int, int, bytes]]
+    statuses: list[tuple[str, float | None, int]]
+    consumed: list[int]
+    removed: list[int]
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Packed).decode
+
+
+def packed(batch: Batch) -> bytes:
+    """A batch as bytes."""
+    return _encode(Packed(batch.runs, batch.records, batch.statuses, batch.consumed, batch.removed))
+
+
+def unpacked(data: bytes) -> Batch:
+    """The batch of bytes. Raises msgspec.MsgspecError for what is none."""
+    batch = _decode(data)
+    return Batch(batch.runs, batch.records, batch.statuses, batch.consumed, batch.removed)
+
+
+class JournalWriter(Actor):
+    """Runs beside the shards of a mediator, in the process of their router.
+
+    Commits that have come together are one transaction, made when it is quiet, as those of a single
+    mediator are. It also takes the requests that come to the owner of the file from outside.
+    """
+
+    def __init__(self, mediator: Child[Any], journal: Any, count: int) -> None:
+        self._mediator = mediator
+        self._count = count
+        self._where = journal
+        self._owned: dict[int, Any] = {}
+        self._waiting: list[tuple[Commit, Later[Any]]] = []
+        self._deferred = False
+        self._writing = False
+        self._seconds = 0.0
+
+    def on_start(self) -> None:
+        """Open the journal. Raises JournalError."""
+        journal: Any = self.system.shared(
+            ("journal", self.ref.path), lambda: journal_of(self._where)
+        )
+        self._journal = journal
+        self._journal.fix_shards(self._count)
+        self._inline = isinstance(self._journal, MemoryJournal) or isinstance(
+            trio.lowlevel.current_clock(), MockClock
+        )
+        spec = self._mediator
+        told: Any = spec.factory(*spec.args)
+        self.types = types_of(plan(spec.factory, spec.args), told.workflows, told.types)
+
+    def on_ready(self) -> None:
+        """Take requests."""
+        serve_socket(self, self._journal)
+
+    def on_stop(self, exit: Exit) -> None:
+        """Write what waits, and give the file back."""
+        self._flush(False)
+        self._journal.close()
+
+    # -- for the socket
+
+    @property
+    def place(self) -> Place:
+        """Where it runs."""
+        return self._place
+
+    @property
+    def face(self) -> Ref[Any]:
+        """Who answers for the workflows: the router."""
+        above = self.parent
+        assert above is not None
+        return above
+
+    @property
+    def reader(self) -> Any:
+        """A reader of a journal in memory."""
+        return self._journal.read()
+
+    # -- what shards ask
+
+    @handles
+    def _acquire(self, message: Acquire) -> Acquired:
+        try:
+            owned = self._owned[message.shard] = self._journal.acquire(message.shard)
+        except (JournalError, ValueError) as error:
+            return Acquired(refused=f"{type(error).__name__}: {error}")
+        path = self._journal.path if isinstance(self._journal, SqliteJournal) else None
+        return Acquired(owned.epoch, owned.next_number, owned.first_run, path)
+
+    @handles
+    def _commit(self, message: Commit) -> Later[str | None]:
+        later: Later[str | None] = self.later()
+        self._waiting.append((message, later))
+        self._want()
+        return later
+
+    def _want(self) -> None:
+        if not self._deferred and not self._writing:
+            self._deferred = True
+            self._place.scheduler.defer(self._quiet)
+
+    def _quiet(self, busy: bool) -> None:
+        self._deferred = False
+        if self._place.actor is not self or not self._waiting:
+            return
+        if self._inline or self._seconds <= SLOW:
+            self._place.request(lambda _: self._flush(busy))
+        else:
+            self._writing = True
+            self.start_soon(self._write)
+
+    def _flush(self, _busy: bool) -> None:
+        """Commit what has come together, and answer."""
+        waiting, self._waiting = self._waiting, []
+        if waiting:
+            self._answer(waiting, self._append(waiting))
+
+    async def _write(self) -> None:
+        """The same in a thread, where the disk is slow."""
+        waiting, self._waiting = self._waiting, []
+        try:
+            outcomes = await trio.to_thread.run_sync(self._append, waiting)
+        finally:
+            self._writing = False
+        self._answer(waiting, outcomes)
+        if self._waiting:
+            self._want()
+
+    def _append(self, waiting: list[tuple[Commit, Later[Any]]]) -> list[str | None]:
+        began = time.perf_counter()
+        outcomes: list[str | None] = [None] * len(waiting)
+        pairs: list[tuple[Any, Batch]] = []
+        at: list[int] = []
+        for index, (message, _) in enumerate(waiting):
+            owned = self._owned.get(message.shard)
+            if owned is None or owned.epoch != message.epoch:
+                outcomes[index] = f"Fenced: shard {message.shard} has another owner by now."
+                continue
+            try:
+                pairs.append((owned, unpacked(message.batch)))
+            except msgspec.MsgspecError as error:
+                outcomes[index] = f"JournalError: this is no batch: {error}"
+            else:
+                at.append(index)
+        for index, refused in zip(at, self._journal.append_all(pairs), strict=True):
+            outcomes[index] = None if refused is None else f"{type(refused).__name__}: {refused}"
+        self._seconds += (time.perf_counter() - began - self._seconds) / 8
+        return outcomes
+
+    def _answer(self, waiting: list[tuple[Commit, Later[Any]]], outcomes: list[str | None]) -> None:
+        for (_, later), outcome in zip(waiting, outcomes, strict=True):
+            later.reply(outcome)
