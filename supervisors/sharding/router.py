@@ -215,7 +215,7 @@ class ShardRouter(Crew):
 
     def _ended(self, entry: Entry, exit: Exit) -> None:
         host = self._by_place.get(entry.place)
-        if host is not None and host.leaving:
+        if host is not None and host.leaving and not self._has_something(host):
             self._forget(entry)
             self._look_whether_done()
             return
@@ -228,6 +228,10 @@ class ShardRouter(Crew):
                 if move.source is host:
                     send(host.place, Release(shard), None, NOBODY)
         self._restart_later(entry, exit)
+
+    def _has_something(self, host: Host) -> bool:
+        """Whether a shard is still there, or has not left yet."""
+        return host.number in self._table
 
     def _restart_later(self, entry: Entry, exit: Exit) -> None:
         lifecycle.settle(entry.place, "restarting")

@@ -879,7 +879,7 @@ async def test_w18_a_full_component_fails_the_caller_and_not_the_driver(
     assert shop.incarnation == 1
 
     # Without the guard the driver crashes.
-    monkeypatch.setattr("mediators.routing.MailboxFull", Boom)
+    monkeypatch.setattr("actors.runtime.calls.MailboxFull", Boom)
     shop.cast(Note("third"))
     await wait_all_tasks_blocked()
     assert shop.incarnation == 2

@@ -561,7 +561,7 @@ class Failing:
     ids=["refusal", "death", "mistake"],
 )
 async def test_j3_however_a_request_ends_it_is_answered(error: Exception, text: str) -> None:
-    driver: Any = SimpleNamespace(place=SimpleNamespace(ref=Failing(error)), types=None)
+    driver: Any = SimpleNamespace(face=Failing(error), types=None)
     found = await owner_socket.answer(driver, requests.PauseRequest(id="order-1"))
     assert found == {"error": {"type": type(error).__name__, "text": text}}
 
