@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -33,6 +32,10 @@ class Committer:
     made right there: waiting for a thread would let time jump.
     """
 
+    chunk: float = float("inf")
+    """Records from which on a batch is committed though more may come: where its commit goes on
+    beside the mediator's own work."""
+
     __slots__ = (
         "_deferred",
         "_inline",
@@ -43,7 +46,6 @@ class Committer:
         "_seconds",
         "_serve",
         "_shard",
-        "_submit",
         "batch",
         "closed",
         "flying",
@@ -76,8 +78,6 @@ class Committer:
         self._deferred = False
         self._seconds = 0.0
         self._inline = shard.inline or isinstance(trio.lowlevel.current_clock(), MockClock)
-        self._submit: Any = getattr(shard, "submit", None)
-        """How a batch is given to whoever writes the journal, if that is somebody else."""
 
     def wanted(self) -> None:
         """There is something to serve or to commit: have the mediator's lane see to it."""
@@ -93,6 +93,8 @@ class Committer:
     def _lane(self, place: Place) -> None:
         self._queued = False
         self._guarded(self._serve)
+        if len(self.batch.records) >= self.chunk:
+            self._guarded(self.flush)
         if (self.batch or self.outbox) and not self._deferred and not self.closed:
             self._deferred = True
             place.scheduler.defer(self._quiet)
@@ -121,9 +123,6 @@ class Committer:
         self._deferred = False
         if self.closed or self.writing is not None:
             return
-        if self._submit is not None:
-            self._give()
-            return
         if not self._inline and self._seconds > FAST:
             self._hop()
             return
@@ -147,13 +146,7 @@ class Committer:
         self._let_out_answers(self._landed)
         while self.batch or self.outbox:
             batch, outbox = self._take()
-            if batch and self._submit is not None:
-                written = Pending(self._place)
-                self._submit(batch, written.resolve)
-                yield written
-                if written.value is not None:
-                    raise written.value
-            elif batch:
+            if batch:
                 self._shard.append(batch)
             self._let_out_answers(outbox)
 
@@ -173,7 +166,7 @@ class Committer:
         self._deferred = False
         if self.closed or self.writing is not None:
             return
-        if self._inline or self._submit is not None:
+        if self._inline:
             self.flush()
             return
         batch, outbox = self._take()
@@ -201,40 +194,7 @@ class Committer:
             self._place.request(lambda _: self._guarded(self._land))
             self.wanted()
 
-    def _give(self) -> None:
-        """Have somebody else commit."""
-        batch, outbox = self._take()
-        if not batch:
-            self._release(outbox)
-            return
-        self.flying = batch
-        self.writing = Pending(self._place)
-        self._submit(batch, partial(self._given, outbox))
-
-    def _given(self, outbox: list[Any], error: BaseException | None) -> None:
-        """It is on disk, or is not. Called in no turn."""
-        self.flying = None
-        writing, self.writing = self.writing, None
-        assert writing is not None
-        if error is None:
-            self._landed = outbox
-        else:
-            # What comes after it must not be written over the hole.
-            failed, self.closed = not self.closed, True
-        writing.resolve()
-        if error is not None:
-            if failed and self._place.running:
-                self._place.request(lambda _: self._guarded(partial(fail, error)))
-        elif not self.closed:
-            self._place.request(lambda _: self._guarded(self._land))
-            self.wanted()
-
     def _land(self) -> None:
         """What a thread has committed goes out."""
         outbox, self._landed = self._landed, []
         self._release(outbox)
-
-
-def fail(error: BaseException) -> None:
-    """Raise it, in a turn of the mediator's."""
-    raise error

@@ -30,6 +30,7 @@ from mediators.journal.protocol import RunRow
 from mediators.outcomes import Incident, Status
 from mediators.reading.rendering import read
 from mediators.routing import offered
+from mediators.sharding.committer import SharedCommitter
 from mediators.sharding.keys import Elsewhere
 from mediators.telemetry import RunEnded, RunStarted, SlowTurn, WorkflowStopped
 from supervisors.sharding.policy import shard_of as key_shard
@@ -99,7 +100,11 @@ class Driver:
         """Components without Idempotent, as far as they were asked."""
         self.deadlines = Deadlines(place.scheduler.timers)
         self.attempts = Attempts(self)
-        self.committer = Committer(place, shard, self._serve, self._release)
+        self.committer = (
+            Committer(place, shard, self._serve, self._release)
+            if hosted is None
+            else SharedCommitter(place, shard, self._serve, self._release)
+        )
         self.agenda = Agenda(place.scheduler, self.now, self.committer.wanted, is_dead)
         """Moments that are on record: they go by the wall clock."""
         self.pauses = Agenda(place.scheduler, trio.current_time, self.committer.wanted, is_dead)
@@ -265,8 +270,11 @@ class Driver:
         """Take up what has arrived and what is due."""
         outcomes = self.outcomes
         came = self.attempts.came
+        committer = self.committer
         while outcomes:
             came(outcomes.popleft())
+            if len(committer.batch.records) >= committer.chunk:
+                committer.flush()
         for entry in (*self.agenda.due(), *self.pauses.due()):
             self._due(*entry)
         self.recovery.advance()

@@ -95,6 +95,14 @@ class Batch:
     removed: list[int] = attrs.Factory(list)
     """Numbers of finished runs to be forgotten with all their records."""
 
+    def extend(self, other: Batch) -> None:
+        """Add what is to be committed together with it, behind it."""
+        self.runs += other.runs
+        self.records += other.records
+        self.statuses += other.statuses
+        self.consumed += other.consumed
+        self.removed += other.removed
+
     def __bool__(self) -> bool:
         return bool(self.records or self.runs or self.statuses or self.consumed or self.removed)
 

@@ -79,8 +79,8 @@ class SharedShard(Lookups):
         return open_runs(self._path, self.shard)
 
     def submit(self, batch: Batch, done: Callable[[BaseException | None], object]) -> None:
-        """Have a batch committed; ``done`` is told when it is on disk, or why it is not. One at a
-        time."""
+        """Have a batch committed; ``done`` is told when it is on disk, or why it is not. Several
+        may be on their way; they are committed in their order."""
         for row in batch.runs:
             check_number(self.shard, row.number)
             self.next_number = max(self.next_number, row.number + 1)

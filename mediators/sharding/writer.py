@@ -81,6 +81,11 @@ def unpacked(data: bytes) -> Batch:
     return Batch(batch.runs, batch.records, batch.statuses, batch.consumed, batch.removed)
 
 
+@attrs.frozen
+class Flush:
+    """To itself: write what has come."""
+
+
 class JournalWriter(Actor):
     """Runs beside the shards of a mediator, in the process of their router.
 
@@ -94,7 +99,7 @@ class JournalWriter(Actor):
         self._where = journal
         self._owned: dict[int, Any] = {}
         self._waiting: list[tuple[Commit, Later[Any]]] = []
-        self._deferred = False
+        self._wanted = False
         self._writing = False
         self._seconds = 0.0
 
@@ -118,7 +123,7 @@ class JournalWriter(Actor):
 
     def on_stop(self, exit: Exit) -> None:
         """Write what waits, and give the file back."""
-        self._flush(False)
+        self._write_all()
         self._journal.close()
 
     # -- for the socket
@@ -159,28 +164,27 @@ class JournalWriter(Actor):
         return later
 
     def _want(self) -> None:
-        if not self._deferred and not self._writing:
-            self._deferred = True
-            self._place.scheduler.defer(self._quiet)
+        if not self._wanted and not self._writing:
+            self._wanted = True
+            # Behind the commits that have come already.
+            self._place.post(Flush())
 
-    def _quiet(self, busy: bool) -> None:
-        self._deferred = False
-        if self._place.actor is not self or not self._waiting:
-            return
+    @handles
+    def _flush(self, message: Flush) -> None:
+        """Commit what has come together: here, or in a thread, where the disk is slow."""
+        self._wanted = False
         if self._inline or self._seconds <= SLOW:
-            self._place.request(lambda _: self._flush(busy))
+            self._write_all()
         else:
             self._writing = True
             self.start_soon(self._write)
 
-    def _flush(self, _busy: bool) -> None:
-        """Commit what has come together, and answer."""
+    def _write_all(self) -> None:
         waiting, self._waiting = self._waiting, []
         if waiting:
             self._answer(waiting, self._append(waiting))
 
     async def _write(self) -> None:
-        """The same in a thread, where the disk is slow."""
         waiting, self._waiting = self._waiting, []
         try:
             outcomes = await trio.to_thread.run_sync(self._append, waiting)
@@ -193,21 +197,28 @@ class JournalWriter(Actor):
     def _append(self, waiting: list[tuple[Commit, Later[Any]]]) -> list[str | None]:
         began = time.perf_counter()
         outcomes: list[str | None] = [None] * len(waiting)
-        pairs: list[tuple[Any, Batch]] = []
-        at: list[int] = []
+        together: dict[int, tuple[Batch, list[int]]] = {}
         for index, (message, _) in enumerate(waiting):
             owned = self._owned.get(message.shard)
             if owned is None or owned.epoch != message.epoch:
                 outcomes[index] = f"Fenced: shard {message.shard} has another owner by now."
                 continue
             try:
-                pairs.append((owned, unpacked(message.batch)))
+                batch = unpacked(message.batch)
             except msgspec.MsgspecError as error:
                 outcomes[index] = f"JournalError: this is no batch: {error}"
+                continue
+            before = together.get(message.shard)
+            if before is None:
+                together[message.shard] = batch, [index]
             else:
-                at.append(index)
-        for index, refused in zip(at, self._journal.append_all(pairs), strict=True):
-            outcomes[index] = None if refused is None else f"{type(refused).__name__}: {refused}"
+                before[0].extend(batch)
+                before[1].append(index)
+        pairs = [(self._owned[shard], batch) for shard, (batch, _) in together.items()]
+        refused = self._journal.append_all(pairs)
+        for (_, indices), why in zip(together.values(), refused, strict=True):
+            for index in indices:
+                outcomes[index] = None if why is None else f"{type(why).__name__}: {why}"
         self._seconds += (time.perf_counter() - began - self._seconds) / 8
         return outcomes
 
