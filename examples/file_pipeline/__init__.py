@@ -1,0 +1,1 @@
+"""What is in a directory: every file is recognised, and read as what it is."""

@@ -1,0 +1,119 @@
+"""Where is every file now? Read from the journal, while the pipeline runs and when it does not."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+import attrs
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from examples.file_pipeline.pipeline import JOURNAL
+from examples.file_pipeline.report import STATUSES, duration, ordered
+from examples.file_pipeline.sources import walk
+from mediators import history as h
+from mediators.reading.rendering import Data, read, short
+from mediators.reading.standing import result_words
+from observers.records import briefly, opened, summary_of, turns_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from rich.console import Console
+
+    from mediators.journal import RunRow, SqliteReader
+
+COLOURS = {"done": "green", "refused": "yellow", "failed": "red", "waiting": "blue"}
+SHOWN = 1_000
+"""Files that are listed at most."""
+
+
+@attrs.frozen
+class Standing:
+    """Where a file is: "waiting", under way as a workflow of some type, or ended; and ``what`` it
+    waits for, or has come to."""
+
+    path: str
+    state: str
+    what: str
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will happen to it."""
+        return self.state in ("done", "refused", "failed", "cancelled")
+
+
+def show_where(console: Console, root: Path, out: Path, patterns: Sequence[str]) -> None:
+    """Print where files are: those whose paths match a pattern, or those under way; and how many
+    are where."""
+    counts: Counter[str] = Counter()
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    for head in ("file", "state", "what it waits for, or came to"):
+        table.add_column(head, overflow="fold")
+    left = 0
+    for each in standings(root, out):
+        counts[each.state] += 1
+        if matches(each.path, patterns) if patterns else under_way(each):
+            if table.row_count < SHOWN:
+                state = Text(each.state, COLOURS.get(each.state, "cyan"))
+                table.add_row(Text(each.path), state, Text(each.what))
+            else:
+                left += 1
+    if table.row_count:
+        console.print(table)
+    if left:
+        console.print(f"and {left:,} more")
+    first = ordered(["waiting", *STATUSES], counts)
+    console.print(", ".join(f"{counts[name]:,} {name}" for name in first))
+
+
+def under_way(standing: Standing) -> bool:
+    """Whether somebody is at it."""
+    return standing.state != "waiting" and not standing.ended
+
+
+def matches(path: str, patterns: Sequence[str]) -> bool:
+    """Whether one of the patterns, such as ``*.pdf``, is that of the path."""
+    return any(fnmatchcase(path, pattern) for pattern in patterns)
+
+
+def standings(root: Path, out: Path) -> Iterator[Standing]:
+    """All files: those of which the journal knows, and those that have not begun."""
+    begun: set[str] = set()
+    now = time.time()
+    with opened(str(out / JOURNAL)) as reader:
+        latest = {path_of(row): row for row in reader.runs()}
+        for row in latest.values():
+            begun.add(path_of(row))
+            yield ended(reader, row) if row.over else going(reader, row, now)
+    for source in walk(root, out).sources:
+        if source.path not in begun:
+            yield Standing(source.path, "waiting", "")
+
+
+def going(reader: SqliteReader, row: RunRow, now: float) -> Standing:
+    """A file that is under way."""
+    summary = summary_of(reader, row)
+    return Standing(path_of(row), short(row.type), briefly(summary, now))
+
+
+def ended(reader: SqliteReader, row: RunRow) -> Standing:
+    """A file of which it is known what became of it."""
+    last = turns_of(reader, row)[-1].events[-1]
+    found = read(last.value) if isinstance(last, h.Ended) else None
+    if not isinstance(found, Data) or row.status != "done":
+        return Standing(path_of(row), row.status, result_words(summary_of(reader, row)))
+    outcome = found.fields
+    what = outcome["reason"] or f"{short(row.type)}, {duration(outcome['seconds'])}"
+    return Standing(path_of(row), outcome["status"], what)
+
+
+def path_of(row: RunRow) -> str:
+    """The path of the file of a run; members of archives have an edition behind it."""
+    path, mark, _ = row.id.rpartition("#")
+    return path if mark and row.parent is not None else row.id
