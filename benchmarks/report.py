@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import attrs
 
-from benchmarks.figures import FIGURES, shortened
+from benchmarks.figures import FIGURES
 from benchmarks.roster import BY_NAME as PEER_BY_NAME
 from benchmarks.roster import PEERS
 from benchmarks.targets import Key, Outcome, outcomes
@@ -30,6 +30,10 @@ Each peer writes to a folder on the same disk, and nobody's next step starts bef
 one before. SQLite is a bare loop with one row to an event and nothing around it: the floor. What is
 parked is killed with SIGKILL and recovered by a new process, whose start is not timed.
 """
+
+
+LESS = ("bytes each", "ms")
+"""Units of which less is better."""
 
 
 @attrs.frozen
@@ -172,11 +176,12 @@ def figures_table(
 
 def rate(summary: Summary) -> str:
     """The median with its spread, as the table writes it."""
+    figure = FIGURES[BY_NAME[summary.work].figure].show(summary.median)
     if summary.unit == "bytes each":
-        return f"{summary.median:,.0f} B"
+        return figure
     low, high = (round(100 * (edge / summary.median - 1)) for edge in (summary.min, summary.max))
     spread = f" ({low:+}…{high:+} %)" if summary.rounds > 1 else ""
-    return f"{shortened(summary.median)}/s{spread}"
+    return f"{figure}{spread}"
 
 
 def ratio(summary: Summary) -> str:
@@ -225,8 +230,10 @@ def document(
     summaries = summarise(runs)
     measured = {summary.work for summary in summaries}
     works = [work for work in WORKS if work.name in measured]
-    plain = [s for s in summaries if not BY_NAME[s.work].durable]
-    durable = [s for s in summaries if BY_NAME[s.work].durable]
+    plain, processes, durable = (
+        [s for s in summaries if BY_NAME[s.work].part == part]
+        for part in ("actors", "processes", "durable")
+    )
     flat = flat_sentence(runs)
     parts = [
         INTRODUCTION.format(rounds=rounds).rstrip(),
@@ -234,6 +241,7 @@ def document(
         targets_table([each for each in held(summaries) if each.work.split(",")[0] in measured]),
         *measurements("Rates", "Ours to each peer", plain),
         *(("## A long run", flat) if flat else ()),
+        *measurements("Processes", "Our processes to each peer's", processes),
         *measurements("Durable workflows", "Our durable workflows to each peer's", durable),
         "## The works",
         "\n".join(
@@ -256,10 +264,10 @@ def measurements(title: str, against: str, summaries: Sequence[Summary]) -> list
     """The tables of one group of works: the medians, what else there is to tell, the ratios."""
     if not summaries:
         return []
-    durable = any(BY_NAME[summary.work].durable for summary in summaries)
+    durable = any(BY_NAME[summary.work].part == "durable" for summary in summaries)
     compared = [s for s in summaries if s.peer != OURS and s.ratio is not None]
     weighed = ", ".join(
-        f"`{name}`" for name in dict.fromkeys(s.work for s in compared if s.unit == "bytes each")
+        f"`{name}`" for name in dict.fromkeys(s.work for s in compared if s.unit in LESS)
     )
     less = f"; in {weighed}, below 1 we need less" if weighed else ""
     ratios = [

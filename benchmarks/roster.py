@@ -6,7 +6,7 @@ import importlib.util
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import attrs
@@ -40,13 +40,12 @@ class Peer:
     module: str
     interpreter: Callable[[], str]
     """The Python that runs the module, made ready; raises `Unavailable`."""
-    durable_module: str | None = None
-    """The module that does the durable works, if it is another."""
+    others: Mapping[str, str] = attrs.field(factory=dict)
+    """The modules that do the works of other parts than "actors", by the part."""
 
     def module_for(self, work: Work) -> str:
         """The full name of the module that does a work."""
-        name = self.durable_module if work.durable and self.durable_module else self.module
-        return f"benchmarks.peers.{name}"
+        return f"benchmarks.peers.{self.others.get(work.part, self.module)}"
 
 
 def own_folder() -> Path:
@@ -131,12 +130,20 @@ def subprocess_ok(*command: str | Path) -> bool:
 
 
 PEERS = (
-    Peer(OURS, "understudy", "ours", importing("actors", "supervisors"), "ours_sagas"),
+    Peer(
+        OURS,
+        "understudy",
+        "ours",
+        importing("actors", "supervisors"),
+        {"durable": "ours_sagas", "processes": "ours_processes"},
+    ),
     Peer("trio", "raw trio channels", "trio_channels", importing("trio")),
     Peer("asyncio", "asyncio queues", "asyncio_queues", importing()),
     Peer("pykka", "pykka", "pykka_actors", importing("pykka")),
     Peer("triotp", "triotp", "triotp_servers", triotp_python),
     Peer("otp", "OTP, one scheduler", "otp", otp_python),
+    Peer("executor", "ProcessPoolExecutor", "process_executor", importing()),
+    Peer("socketpair", "a bare socket pair", "socketpair_floor", importing()),
     Peer("sqlite", "bare SQLite", "sqlite_floor", importing("sqlite3", "trio")),
     Peer("dbos", "DBOS on SQLite", "dbos_workflows", dbos_python),
     Peer("restate", "Restate", "restate_workflows", restate_python),

@@ -4,6 +4,9 @@ The sizes are chosen so that a run takes roughly half a second on a modest machi
 the clock, short enough that peers measured one after the other meet the same machine. A rate does
 not depend on its size, but for the works that say so. A peer without a size does not do the work.
 
+The works over processes have each isolated actor in a process of its own, and ours are told which
+messages there are, as any program of ours tells it.
+
 The durable works are done in a folder on a disk. What takes part in them is a realistic record of
 about a hundred bytes, and everybody's next step waits for the fsync of the one before.
 """
@@ -15,6 +18,8 @@ from collections.abc import Mapping
 import attrs
 
 OURS = "understudy"
+UNITS = {"bytes_each": "bytes each", "speedup": "times", "replace_ms": "ms"}
+"""What figures count that are no rates."""
 
 
 @attrs.frozen
@@ -34,15 +39,16 @@ class Work:
     """Which of the figures of a run is the one that is compared."""
     also: tuple[str, ...] = ()
     """Which others the report has."""
-    durable: bool = False
-    """Whether what is done is on disk, with an fsync, before what comes next."""
+    part: str = "actors"
+    """Of the document, and of each peer's programs: "actors"; "processes"; or "durable", where what
+    is done is on disk, with an fsync, before what comes next."""
     on_request: bool = False
     """Done only when asked for by name."""
 
     @property
     def unit(self) -> str:
         """What the figure of this work counts."""
-        return "bytes each" if self.figure == "bytes_each" else "per second"
+        return UNITS.get(self.figure, "per second")
 
     def size(self, peer: str, *, quick: bool) -> int:
         """Operations in a run of `peer`; a twentieth when it has to be quick."""
@@ -66,6 +72,13 @@ def _durable(
     ours: int, *, sqlite: int | None = None, dbos: int | None = None, restate: int | None = None
 ) -> dict[str, int]:
     given = {"sqlite": sqlite, "dbos": dbos, "restate": restate}
+    return {OURS: ours} | {peer: size for peer, size in given.items() if size is not None}
+
+
+def _processes(
+    ours: int, *, executor: int | None = None, socketpair: int | None = None
+) -> dict[str, int]:
+    given = {"executor": executor, "socketpair": socketpair}
     return {OURS: ours} | {peer: size for peer, size in given.items() if size is not None}
 
 
@@ -162,21 +175,21 @@ _DURABLE = (
         "sagas",
         _durable(1_000, sqlite=1_000, dbos=60, restate=80),
         also=("p50_ms",),
-        durable=True,
+        part="durable",
     ),
     Work(
         "saga_100",
         "the same, a hundred sagas at once",
         "sagas",
         _durable(5_000, sqlite=20_000, dbos=100, restate=200),
-        durable=True,
+        part="durable",
     ),
     Work(
         "saga_fail",
         "a hundred sagas at once whose third step refuses, so that the first two are undone",
         "sagas",
         _durable(5_000, sqlite=20_000, dbos=100, restate=200),
-        durable=True,
+        part="durable",
     ),
     Work(
         "parked_signal",
@@ -187,7 +200,7 @@ _DURABLE = (
         rounds=2,
         figure="bytes_each",
         also=("recover_seconds", "recovered_rate"),
-        durable=True,
+        part="durable",
     ),
     Work(
         "parked_timer",
@@ -197,7 +210,7 @@ _DURABLE = (
         rounds=2,
         figure="bytes_each",
         also=("recover_seconds", "recovered_rate"),
-        durable=True,
+        part="durable",
     ),
     Work(
         "parked_million",
@@ -207,7 +220,7 @@ _DURABLE = (
         rounds=1,
         figure="bytes_each",
         also=("recover_seconds", "recovered_rate"),
-        durable=True,
+        part="durable",
         on_request=True,
     ),
     Work(
@@ -218,7 +231,7 @@ _DURABLE = (
         _durable(10_000, sqlite=10_000, dbos=300),
         rounds=3,
         also=("drift",),
-        durable=True,
+        part="durable",
     ),
     Work(
         "replay",
@@ -226,10 +239,94 @@ _DURABLE = (
         "outcomes",
         _durable(50_000, dbos=1_000),
         rounds=3,
-        durable=True,
+        part="durable",
     ),
 )
 
-WORKS = (*_ACTORS, *_DURABLE)
+_PROCESSES = (
+    Work(
+        "isolated_call",
+        "one caller calls an actor in a process of its own, one call after the other; for the bare "
+        "socket pair, 64 bytes there and back between two loops that do nothing else",
+        "calls",
+        _processes(10_000, executor=5_000, socketpair=20_000),
+        also=("p50_ms",),
+        part="processes",
+    ),
+    Work(
+        "isolated_call_100",
+        "a hundred callers call an actor in a process of its own",
+        "calls",
+        _processes(60_000, executor=5_000),
+        part="processes",
+    ),
+    Work(
+        "pool_dispatch",
+        "a hundred callers give jobs that do nothing to a pool of two workers in processes",
+        "jobs",
+        _processes(40_000, executor=5_000),
+        part="processes",
+    ),
+    Work(
+        "cpu_two",
+        "jobs of some milliseconds of computing: how many times faster two worker processes are "
+        "than one, measured one after the other in the same run",
+        "jobs",
+        _processes(200, executor=200),
+        figure="speedup",
+        part="processes",
+    ),
+    Work(
+        "replace_warm",
+        "an actor in a process of its own dies of a segmentation fault: until its successor, which "
+        "is forked, has answered (the executor: until a new one has, which forks as well)",
+        "deaths",
+        _processes(40, executor=20),
+        figure="replace_ms",
+        part="processes",
+    ),
+    Work(
+        "replace_cold",
+        "the same with a new interpreter for each successor",
+        "deaths",
+        _processes(10, executor=5),
+        figure="replace_ms",
+        part="processes",
+    ),
+    Work(
+        "sharded_saga",
+        "the sagas of `saga_100`, 400 at once, by a mediator in two shards over two processes: how "
+        "many times faster than by one mediator in one process, measured one after the other in "
+        "the same run",
+        "sagas",
+        _processes(8_000),
+        figure="speedup",
+        also=("rate",),
+        part="processes",
+    ),
+    Work(
+        "sharded_work",
+        "the same with components that compute for a tenth of a millisecond at each step",
+        "sagas",
+        _processes(6_000),
+        figure="speedup",
+        also=("rate",),
+        part="processes",
+    ),
+    Work(
+        "files_250k",
+        "a day of a file pipeline in one process: 250,000 files of twelve steps each, evenly over "
+        "24 hours of virtual time, by 200 simulated converters in twelve pools that take 1 to 7 s "
+        "a step; each step on disk. Steps a second of real time",
+        "steps",
+        _processes(3_000_000),
+        rounds=1,
+        also=("late_seconds", "resident_mb", "journal_mb"),
+        part="processes",
+        on_request=True,
+    ),
+)
+
+WORKS = (*_ACTORS, *_PROCESSES, *_DURABLE)
 
 BY_NAME = {work.name: work for work in WORKS}

@@ -37,6 +37,8 @@ OTP keeps the window of restarts in a list and walks it at each restart, so thou
 a second under one supervisor (`crash`) measure that list more than the restart.
 """
 
+FILE_STEPS = 12
+"""Steps of a file in `files_250k`."""
 AT_ONCE = 100
 """Sagas in flight in `saga_100` and `saga_fail`."""
 LONG_HISTORY = 100
@@ -50,6 +52,7 @@ STEPS = {
     "ring": RING,
     "fanout": FAN,
     "flat": BURST,
+    "files_250k": FILE_STEPS,
     "saga_100": AT_ONCE,
     "saga_fail": AT_ONCE,
     "replay": LONG_HISTORY,
@@ -57,8 +60,9 @@ STEPS = {
 }
 """N is rounded up to a multiple of this, so that it is the number of operations really done."""
 
-COLD = frozenset({"parked_signal", "parked_timer", "parked_million", "replay"})
-"""Works done in processes of their own, which a warm-up in this one would not reach."""
+COLD = frozenset({"parked_signal", "parked_timer", "parked_million", "replay", "files_250k"})
+"""Works done in processes of their own, which a warm-up in this one would not reach; and one that
+takes so long that a warm-up makes no difference."""
 
 
 @attrs.frozen
