@@ -133,11 +133,14 @@ class Isolated(Far):
             yield self._gone
             self._let_go()
             raise failure
-        assert self._worker is not None
+        worker = self._worker
+        assert worker is not None
         telemetry = place.scheduler.telemetry
         if ProcessStarted in telemetry.active:
             seconds = trio.current_time() - began
-            telemetry.emit(ProcessStarted(place.ref, self._worker.pid, self._worker.warm, seconds))
+            worker.when_known(
+                lambda: telemetry.emit(ProcessStarted(place.ref, worker.pid, worker.warm, seconds))
+            )
         self._look()
 
     def _launch(self) -> None:

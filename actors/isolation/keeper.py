@@ -46,6 +46,14 @@ class Worker:
         self.end: End | None = None
         """How it ended, once it has."""
         self._killing = False
+        self._then: Callable[[], object] | None = None
+
+    def when_known(self, then: Callable[[], object]) -> None:
+        """Call ``then`` once its process id is known: it may be at work before we are told."""
+        if self.pid:
+            then()
+        else:
+            self._then = then
 
     def terminate(self) -> None:
         """SIGTERM, and SIGKILL a moment later, if it takes that long. Idempotent."""
@@ -69,6 +77,9 @@ class Worker:
         """What the keeper says of it."""
         if "pid" in notice:
             self.pid, self.warm = notice["pid"], notice["warm"]
+            then, self._then = self._then, None
+            if then is not None:
+                then()
         elif "failed" in notice:
             logger.error("A process could not be started: %s", notice["failed"])
             self.over(End(None))
