@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import resource
 from pathlib import Path
+from typing import Any
 
 import attrs
 import trio
@@ -51,12 +52,12 @@ def kind(number: int) -> tuple[type[Convert], type[Converter]]:
         """Convert a file."""
 
     Message.__name__ = Message.__qualname__ = f"Convert{number}"
-    own: tuple[type[Convert]] = (Message,)
+    messages: list[Any] = [Message]
 
     class Own(Converter):
         """Takes its time."""
 
-        @handles(*own)
+        @handles(*messages)
         async def convert(self, msg: Convert) -> str:
             await trio.sleep(msg.seconds)
             return f"{msg.file}.{number}"

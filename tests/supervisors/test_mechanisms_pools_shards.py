@@ -154,7 +154,7 @@ SHARDS: list[tuple[Check, Removal]] = [
     ),
     (in_shards.test_who_has_something_to_do_is_not_idle, without_looking_for_work),
     (in_shards.test_passivation_loses_no_message, without_coming_back),
-    (in_shards.test_L9_shards_move_and_keys_do_not, without_stopping_hosts),
+    (in_shards.test_shards_move_and_keys_do_not, without_stopping_hosts),
 ]
 CHECKS = [
     *((check, Log, removal) for check, removal in POOLS),

@@ -52,7 +52,7 @@ async def start(system: System, owners: Owners, child: Any = None, **keywords: A
 # -- keys
 
 
-async def test_L2_the_same_key_is_the_same_actor(system: System, owners: Owners) -> None:
+async def test_the_same_key_is_the_same_actor(system: System, owners: Owners) -> None:
     shards = await start(system, owners)
     assert [await shards.call(Add(who)) for who in ("a", "b", "a", "a", "b")] == [1, 1, 2, 3, 2]
     assert sorted(owners.alive) == ["a", "b"]
@@ -221,7 +221,7 @@ async def test_passivation_loses_no_message(system: System, owners: Owners) -> N
 # -- moving
 
 
-async def test_L9_shards_move_and_keys_do_not(system: System, owners: Owners) -> None:
+async def test_shards_move_and_keys_do_not(system: System, owners: Owners) -> None:
     """The table changes, and with it the host of a key; its shard never."""
     shards = await start(system, owners, count=12)
     keys = [f"key-{number}" for number in range(60)]
@@ -389,7 +389,7 @@ async def test_there_may_be_one_actor_for_each_shard(system: System, owners: Own
 # -- the end
 
 
-async def test_L12_a_stop_stops_them_all(system: System, owners: Owners) -> None:
+async def test_a_stop_stops_them_all(system: System, owners: Owners) -> None:
     shards = await start(system, owners, restart="temporary")
     letters = dead_letters(system)
     for number in range(50):
@@ -402,7 +402,7 @@ async def test_L12_a_stop_stops_them_all(system: System, owners: Owners) -> None
     assert [each.message for each in letters] == [Note("a", "late")]
 
 
-async def test_L6_the_children_are_the_hosts(system: System, owners: Owners) -> None:
+async def test_the_children_are_the_hosts(system: System, owners: Owners) -> None:
     shards = await start(system, owners, count=4)
     await shards.call(Resize(3))
     assert [each.id for each in await shards.call(WhichChildren())] == [
@@ -426,7 +426,7 @@ async def test_L6_the_children_are_the_hosts(system: System, owners: Owners) -> 
     ],
     ids=repr,
 )
-def test_L5_what_is_refused_is_told(keywords: dict[str, Any], text: str) -> None:
+def test_what_is_refused_is_told(keywords: dict[str, Any], text: str) -> None:
     with pytest.raises((TypeError, ValueError), match=text):
         Shards(Child(Account), **{"key": "who", **keywords})
 
