@@ -273,7 +273,7 @@ def unpacked(body: Any) -> list[Frame]:
     """The frames of a packet's body. Raises BrokenLink for what is none."""
     try:
         return _decode(body)
-    except (msgspec.MsgspecError, RecursionError) as error:
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise BrokenLink(f"A packet of {len(body)} bytes cannot be read: {error}") from error
 
 

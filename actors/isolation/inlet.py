@@ -164,20 +164,14 @@ def answer_of(arrival: Arrival, link: Link) -> Answer | Refused | Failed:
     number = arrival.number
     try:
         if error is None:
-            payload = link.types.encode(arrival.value, f"the answer to {_name(arrival)}")
+            payload = link.encode(arrival.value, f"the answer to {_name(arrival)}")
             frame: Answer | Refused = Answer(number, Raw(payload))
             if arrival.began is not None:
                 frame = Answer(number, Raw(payload), perf_counter() - arrival.began)
         elif isinstance(error, messages.Answer):
-            payload = link.types.encode_refusal(error)
-            frame = Refused(number, Raw(payload))
+            frame = Refused(number, Raw(link.encode_refusal(error)))
         else:
             return Failed(number, fault_of(error))
-        if len(payload) > link.max_message:
-            raise NotEncodable(
-                f"An answer has at most {link.max_message} bytes (max_message). "
-                f"Got: {len(payload)}, to {_name(arrival)}"
-            )
     except NotEncodable as failure:
         return Failed(number, fault_of(failure))
     return frame

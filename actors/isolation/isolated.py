@@ -196,6 +196,8 @@ class Isolated(Far):
 
     def started(self, frame: f.Started) -> None:
         """The actor there is up, or has declined to run."""
+        if self._starting is None or self._starting.done:
+            raise f.BrokenLink("It says twice that it is up.")
         if frame.declined:
             self._place.ending = Normal()
         self._resolve_start(None)
@@ -241,6 +243,7 @@ class Isolated(Far):
         """The actor there has ended; its process follows."""
         exit = self._farewell = exit_of(frame.exit)
         place = self._place
+        self._expect_end()
         if isinstance(exit, Crashed):
             if place.state == "up" and not self._crashed:
                 self._fell(exit.exception)
@@ -378,8 +381,14 @@ class Isolated(Far):
         """Nothing comes from the process any more. Usually it has ended, and we are about to be
         told."""
         if self._end is None:
-            timers = self._place.scheduler.timers
-            timers.after(DETACHED, lambda: self.condemn("detached"))
+            self._expect_end()
+
+    def _expect_end(self) -> None:
+        """Nothing more is to be seen of it; should it live on, it is killed."""
+        if self._looking is not None:
+            self._looking.cancel()
+        timers = self._place.scheduler.timers
+        self._looking = timers.after(DETACHED, lambda: self.condemn("detached"))
 
     # -- introspection
 
@@ -442,7 +451,7 @@ class Downlink(Link):
         news = self.types.news[:]
         try:
             self.send(f.Code(shipping.pack(news, self.speak)))
-        except TypeError as error:
+        except Exception as error:
             self.types.told.difference_update(news)
             names = ", ".join(each.__qualname__ for each in news)
             raise NotEncodable(f"{names} cannot be sent to another process: {error}") from error

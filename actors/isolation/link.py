@@ -23,6 +23,7 @@ from actors.isolation.far import FarPlace
 from actors.isolation.faults import error_of, exit_fault, exit_of, undecodable
 from actors.isolation.inlet import Inlet, answer_of
 from actors.isolation.wire import WireTypes
+from actors.payloads.names import NotEncodable
 from actors.place import factory_name
 from actors.runtime import lifecycle
 
@@ -105,6 +106,8 @@ class Link(ABC):
         self._task: trio.lowlevel.Task | None = None
         """The writer, while it waits for something to write."""
         self._closed = False
+        self._broken = False
+        """Something has come that was no frame: what comes after it counts no more."""
         self._splitter = f.Splitter(max_message + f.OVERHEAD)
         self._handlers: dict[type, Callable[[Any], object]] = {
             f.Message: self._arrived,
@@ -132,7 +135,7 @@ class Link(ABC):
 
     @abstractmethod
     def declare(self) -> None:
-        """Tell the other end of the classes in ``types.news``."""
+        """Tell the other end of the classes in ``types.news``. Raises NotEncodable."""
 
     @abstractmethod
     def report(self, event: object, origin: Origin) -> None:
@@ -244,6 +247,42 @@ class Link(ABC):
         except OSError:
             pass  # full, or gone: the writer finds out
         self._rest = data
+
+    def encode(self, value: object, what: str) -> bytes:
+        """A payload, its classes made known to the other end. Raises NotEncodable, whatever the
+        classes of users may raise."""
+        types = self.types
+        cls = type(value)
+        try:
+            if cls not in types.told:
+                types.learn(cls)
+            payload = types.encode(value, what)
+        except NotEncodable:
+            raise
+        except Exception as error:
+            raise NotEncodable(
+                f"Cannot write down {what}: {type(error).__name__}: {error}"
+            ) from error
+        if len(payload) > self.max_message:
+            raise NotEncodable(
+                f"A message, or an answer, has at most {self.max_message} bytes (max_message). "
+                f"Got: {what} of {len(payload)}"
+            )
+        if types.news:
+            self.declare()
+        return payload
+
+    def encode_refusal(self, error: BaseException) -> bytes:
+        """The same of a refusal."""
+        payload = self.types.encode_refusal(error)
+        if len(payload) > self.max_message:
+            raise NotEncodable(
+                f"A refusal has at most {self.max_message} bytes (max_message). "
+                f"Got: {type(error).__name__} of {len(payload)}"
+            )
+        if self.types.news:
+            self.declare()
+        return payload
 
     def send_back(self, arrival: Arrival) -> None:
         """The answer to a call that has come in."""
@@ -425,15 +464,14 @@ class Link(ABC):
 
     def read_rest(self) -> None:
         """Take in what a process that has ended had still sent. Not a checkpoint."""
-        broken = None
-        while broken is None:
+        while not self._broken:
             try:
                 data = self._connection.recv(CHUNK)
             except OSError:
                 return
             if not data:
                 return
-            broken = self._take_in(data)
+            self._take_in(data)
 
     def _take_in(self, data: bytes) -> f.BrokenLink | None:
         """Do what has come in; returns what was wrong with it."""
@@ -444,10 +482,12 @@ class Link(ABC):
                     raise f.BrokenLink(f"A {type(frame).__name__} does not belong here.")
                 handler(frame)
         except f.BrokenLink as error:
+            self._broken = True
             return error
         except Exception as error:
             # Whatever the other end has brought about concerns nobody but this link.
             logger.exception("What has come over a link cannot be done")
+            self._broken = True
             return f.BrokenLink(f"What has come cannot be done: {error!r}")
         return None
 

@@ -75,21 +75,9 @@ class Outlet:
     def post(self, message: object, slot: Slot | None, item: Any) -> None:
         """Send a message; what cannot leave fails its caller, or is a dead letter."""
         link, place = self._link, self.place
-        types = link.types
         try:
-            cls = type(message)
-            if cls not in types.told:
-                types.learn(cls)
-            payload = types.encode(message, "the message")
-            if len(payload) > link.max_message:
-                raise NotEncodable(
-                    f"A message to {place.path} has at most {link.max_message} bytes "
-                    f"(max_message). Got: {cls.__name__} of {len(payload)}"
-                )
-            if types.news:
-                link.declare()
-        except Exception as error:
-            # NotEncodable, or whatever a property of the message's class has raised.
+            payload = link.encode(message, "the message")
+        except NotEncodable as error:
             self._unsent(message, slot, item, error)
             return
         number = link.next_number()

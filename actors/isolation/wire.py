@@ -6,19 +6,22 @@ receive is what it was told of, and what the annotations of that name.
 
 from __future__ import annotations
 
+import typing
 from typing import TYPE_CHECKING, Any
 
 from msgspec.msgpack import Ext
 
 from actors.isolation.frames import decode_address, encode
 from actors.messages import Answer
-from actors.payloads.names import NotEncodable, a, brief, is_data
+from actors.payloads.names import NotEncodable, UnknownType, a, brief, is_data
 from actors.payloads.plans import encode_plain
 from actors.payloads.types import _DATA, Types
 from actors.ref import Ref
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from msgspec import Raw
 
     from actors.isolation.frames import Address
     from actors.place import Place
@@ -64,6 +67,22 @@ class WireTypes(Types):
         elif is_data(cls):
             self.offer(cls)
             self.news.append(cls)
+
+    def decode_refusal(self, data: bytes | Raw) -> BaseException:
+        """As ever; what the annotations of its class name is known, too."""
+        try:
+            return super().decode_refusal(data)
+        except UnknownType:
+            cls = self._refusals.class_of(data)
+            if cls is None:
+                raise
+            try:
+                hints = typing.get_type_hints(cls)
+            except Exception:
+                hints = {}
+            for each in hints.values():
+                self._offer_inside(each)
+            return super().decode_refusal(data)
 
     def _plain(self, value: Any, where: str) -> Any:
         kind = type(value)

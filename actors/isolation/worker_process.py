@@ -148,18 +148,18 @@ def shown(link: Uplink, value: Any) -> bytes:
     """A payload of what introspection has found: attributes that cannot leave the process are
     represented by their repr."""
     try:
-        return link.types.encode(value, "what was asked for")
+        return link.encode(value, "what was asked for")
     except NotEncodable:
         if not isinstance(value, dict):
             raise
     shown: dict[str, Any] = {}
     for name, each in value.items():
         try:
-            link.types.encode(each)
+            link.encode(each, "it")
             shown[name] = each
         except NotEncodable:
             shown[name] = repr(each)
-    return link.types.encode(shown, "what was asked for")
+    return link.encode(shown, "what was asked for")
 
 
 class Uplink(Link):
@@ -186,8 +186,8 @@ class Uplink(Link):
     def report(self, event: object, origin: Origin) -> None:
         """``Actor.notify``, and nobody here has taken the event."""
         try:
-            payload = self.types.encode(event, "the event")
-        except Exception as error:
+            payload = self.encode(event, "the event")
+        except NotEncodable as error:
             logging.getLogger("actors").warning("%r cannot rise: %s", event, error)
             return
         _, id, correlation, cause = origin
@@ -200,7 +200,13 @@ class Uplink(Link):
         self.top.inspect(frame)
 
     def _learn(self, frame: f.Code) -> None:
-        for cls in shipping.unpack(frame.code, self.hear):
+        try:
+            classes = shipping.unpack(frame.code, self.hear)
+        except Exception as error:
+            # Their instances will find themselves unknown.
+            logging.getLogger("actors").warning("Classes are not to be had here: %r", error)
+            return
+        for cls in classes:
             self.types.told.add(cls)
             self.types.offer(cls)
 

@@ -56,8 +56,8 @@ class Refusals:
         if name is not None and not error.__dict__ and _PLAIN.issuperset(map(type, error.args)):
             try:
                 return encode_plain((name, _VERSION, (error.args, {})))
-            except OverflowError:
-                pass  # an int beyond 64 bits
+            except (OverflowError, UnicodeEncodeError):
+                pass  # an int beyond 64 bits, half a character
         if not isinstance(error, self._answers):
             raise NotEncodable(
                 f"A {describe(cls)} is no answer. Accepted: "
@@ -90,6 +90,14 @@ class Refusals:
             raise NotEncodable(
                 f"Cannot write down the refusal: {describe(cls)}: {inner}. Got: {brief(error)}"
             ) from inner
+
+    def class_of(self, data: bytes | Raw) -> type[BaseException] | None:
+        """The class of a refusal's bytes, if it is there."""
+        try:
+            name, _, _ = _head(data)
+        except msgspec.DecodeError:
+            return None
+        return self._find(name)
 
     def decode(self, data: bytes | Raw) -> BaseException:
         """The exception, built without calling its ``__init__``."""
