@@ -134,7 +134,7 @@ def _told(error: BaseException) -> tuple[str, str, str]:
         lines = "".join(traceback.format_exception(error))
     except Exception:
         lines = ""
-    return name, _text(error), _clean(lines[-LONGEST:])
+    return name, _text(error), words(lines[-LONGEST:])
 
 
 def _text(value: object) -> str:
@@ -143,9 +143,9 @@ def _text(value: object) -> str:
         text = str(value)
     except Exception:
         return ""
-    return _clean(text[:LONGEST])
+    return words(text)
 
 
-def _clean(text: str) -> str:
-    """Halves of characters cannot be encoded."""
-    return text.encode("utf-8", "backslashreplace").decode()
+def words(text: str) -> str:
+    """As much of a text as is told, without halves of characters, which cannot be encoded."""
+    return text[:LONGEST].encode("utf-8", "backslashreplace").decode()

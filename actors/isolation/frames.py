@@ -154,13 +154,17 @@ class Begin(Struct, array_like=True, tag=20):
     incarnation: int
     prefix: str
     first_id: int
+    ids: int
+    """How many, from ``first_id`` on, are the worker's to draw."""
     seed: int
     directory: str
+    mailbox: float
     heartbeat: float | None
     memory_limit: int | None
     window: int
     max_message: int
-    log_level: int
+    log_levels: dict[str, int]
+    """Of each logger that has one of its own; the root's is that of ``""``."""
 
 
 class Code(Struct, array_like=True, tag=21):
@@ -186,9 +190,11 @@ class Inspect(Struct, array_like=True, tag=23):
 
 
 class Started(Struct, array_like=True, tag=40):
-    """It is up; or it is not to run, as its ``on_start`` has said."""
+    """It is up; or it is not to run, as its ``on_start`` has said. ``layered``: it has middleware,
+    which may take what its class does not handle."""
 
     declined: bool
+    layered: bool = False
 
 
 class StartFailed(Struct, array_like=True, tag=41):

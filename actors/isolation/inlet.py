@@ -13,7 +13,7 @@ from actors import messages
 from actors.exits import NoSuchActor
 from actors.isolation.faults import fault_of, undecodable
 from actors.isolation.frames import Answer, Failed, GivenBack, Message, Refused
-from actors.isolation.page import ASIDE, DONE
+from actors.isolation.page import DONE
 from actors.payloads.names import NotEncodable
 from actors.replies import Slot
 from actors.runtime import calls
@@ -86,7 +86,7 @@ class Ticket:
 
     def set_aside(self) -> None:
         """It was put into the stash."""
-        self.inlet.link.incoming.note(self.number, ASIDE)
+        self.inlet.link.incoming.set_aside(self.number)
 
 
 class Inlet:

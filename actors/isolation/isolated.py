@@ -71,6 +71,7 @@ class Isolated(Far):
         "_looking",
         "_options",
         "_page",
+        "_raised",
         "_silent",
         "_stack",
         "_starting",
@@ -94,6 +95,8 @@ class Isolated(Far):
         """What the actor there has ended with, once it has said so."""
         self._crashed = False
         """Its crash is reported already."""
+        self._raised = False
+        """It has ended by an exception of its own, and not with its process."""
         self._verdict: Verdict | None = None
         self._looking: Timer | None = None
         self._beats = 0
@@ -176,6 +179,7 @@ class Isolated(Far):
         place, options = self._place, self._options
         system = place.scheduler.system
         spec: Any = place.spec
+        ids = system.ids.part()
         above = None if place.house.parent is None else place.house.parent.ref._place
         return f.Begin(
             code=shipping.pack((spec.factory, spec.args), link.speak),
@@ -184,14 +188,16 @@ class Isolated(Far):
             name=place.name,
             incarnation=place.incarnation,
             prefix=system.id_prefix,
-            first_id=place.scheduler.next_id() << 40,
+            first_id=ids.first,
+            ids=ids.size,
             seed=system.random.getrandbits(63),
             directory=os.getcwd(),
+            mailbox=spec.mailbox,
             heartbeat=None if options.heartbeat is None else options.heartbeat / LOOKS / 2,
             memory_limit=spec.memory_limit,
             window=options.window,
             max_message=options.max_message,
-            log_level=logging.getLogger().getEffectiveLevel(),
+            log_levels=log_levels(),
         )
 
     def started(self, frame: f.Started) -> None:
@@ -200,6 +206,8 @@ class Isolated(Far):
             raise f.BrokenLink("It says twice that it is up.")
         if frame.declined:
             self._place.ending = Normal()
+        if frame.layered:
+            self._place.routes = ForwardRoutes()
         self._resolve_start(None)
 
     def start_failed(self, frame: f.StartFailed) -> None:
@@ -246,6 +254,7 @@ class Isolated(Far):
         self._expect_end()
         if isinstance(exit, Crashed):
             if place.state == "up" and not self._crashed:
+                self._raised = True
                 self._fell(exit.exception)
             elif place.ending is not None and is_orderly(place.ending):
                 # Its last words.
@@ -258,6 +267,7 @@ class Isolated(Far):
         """An exception has left the actor there."""
         self._state = frame.state
         if self._place.state == "up":
+            self._raised = True
             self._fell(error_of(frame.fault, self._place, None))
 
     def _fell(self, error: BaseException) -> None:
@@ -322,7 +332,7 @@ class Isolated(Far):
         """Nobody will answer what was begun; what was not goes back into the queue."""
         place = self._place
         exit = place.ending or Killed()
-        self._outlet.give_up(lambda flight: calls.died(place, flight.message, exit))
+        self._outlet.give_up(lambda flight: calls.died(place, flight.message, exit), self._raised)
 
     def _let_go(self) -> None:
         """Give back what the process was spoken to by."""
@@ -537,6 +547,17 @@ def takes(spec: Any) -> Iterable[type]:
     while hasattr(cls, "func"):
         cls = cls.func
     return cls._takes(spec) if hasattr(cls, "_takes") else ()
+
+
+def log_levels() -> dict[str, int]:
+    """The levels of all loggers that have one of their own; that of the root as ``""``."""
+    manager = logging.getLogger().manager
+    found = {
+        name: logger.level
+        for name, logger in list(manager.loggerDict.items())
+        if isinstance(logger, logging.Logger) and logger.level
+    }
+    return {"": max(logging.getLogger().level, manager.disable), **found}
 
 
 def _pending(place: Place) -> Pending:

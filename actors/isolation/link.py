@@ -241,7 +241,7 @@ class Link(ABC):
         if now - self._flushed < PROMPT:
             return
         self._flushed = now
-        data = memoryview(f.packed(self._packet()))
+        data = memoryview(packed(self._packet()))
         try:
             data = data[self._connection.send(data) :]
         except OSError:
@@ -503,7 +503,7 @@ class Link(ABC):
                     self._task = trio.lowlevel.current_task()
                     await trio.lowlevel.wait_task_rescheduled(_never_aborts)
                     continue
-                await self._send_all(memoryview(f.packed(self._packet())))
+                await self._send_all(memoryview(packed(self._packet())))
 
     def _packet(self) -> list[f.Frame]:
         if self._full:
@@ -542,6 +542,21 @@ class FarWatcher:
     def resolve(self, exit: Exit, /) -> None:
         """It has ended."""
         self._link.send(f.Down(self._target, self._incarnation, exit_fault(exit)))
+
+
+def packed(frames: list[f.Frame]) -> bytearray:
+    """A packet. What cannot be one, whatever it holds, does not keep the others from leaving."""
+    try:
+        return f.packed(frames)
+    except Exception:
+        whole: list[f.Frame] = []
+        for frame in frames:
+            try:
+                f.packed([frame])
+                whole.append(frame)
+            except Exception:
+                logger.exception("A %s cannot leave its process", type(frame).__name__)
+        return f.packed(whole)
 
 
 def _never_aborts(_: object) -> trio.lowlevel.Abort:

@@ -9,7 +9,7 @@ import trio
 from msgspec import Raw
 
 from actors.isolation.frames import Abandoned, Message
-from actors.isolation.page import ASIDE, SENT
+from actors.isolation.page import SENT
 from actors.mailbox import CAUSE, CORRELATION, ID, SENDER
 from actors.payloads.names import NotEncodable
 from actors.runtime import calls
@@ -69,7 +69,7 @@ class Outlet:
         self._casts: deque[Flight] = deque()
         """One-way messages that were sent, in order, until it is known that they were taken."""
         self._aside: list[Flight] = []
-        """Those of them that were set aside."""
+        """Those of them that were set aside, and the one that was taken last."""
         self._taken = 0
 
     def post(self, message: object, slot: Slot | None, item: Any) -> None:
@@ -125,25 +125,38 @@ class Outlet:
         sent = self._sent
         while sent and sent[0] <= number:
             sent.popleft()
-        page = self._link.outgoing
-        if self._aside:
-            self._aside = [each for each in self._aside if page.fate(each.number) == ASIDE]
         casts = self._casts
-        while casts and casts[0].number <= number:
-            flight = casts.popleft()
-            if page.fate(flight.number) == ASIDE:
-                self._aside.append(flight)
-            self._link.latest = flight
+        if casts and casts[0].number <= number or self._aside:
+            self._look_at_casts(number)
         place = self.place
         if place.suspended & BLOCKED and len(sent) < self._link.window:
             place.suspended &= ~BLOCKED
             place.look()
 
-    def give_up(self, error: Callable[[Flight], BaseException]) -> None:
-        """The other end is no more: what was begun there fails with ``error``, what was not goes
-        back to the front of the queue here."""
+    def _look_at_casts(self, number: int) -> None:
+        """Forget the one-way messages that were handled. The one that was taken last may still be,
+        and be set aside after all."""
         page = self._link.outgoing
-        latest = page.latest
+        latest, aside = page.latest, page.aside()
+        casts = self._casts
+        if self._aside:
+            self._aside = [
+                each for each in self._aside if each.number in aside or each.number == latest
+            ]
+        while casts and casts[0].number <= number:
+            flight = casts.popleft()
+            self._link.latest = flight
+            if flight.number in aside or flight.number == latest:
+                self._aside.append(flight)
+
+    def give_up(self, error: Callable[[Flight], BaseException], crashed: bool = False) -> None:
+        """The other end is no more: what was begun there fails with ``error``, what was not goes
+        back to the front of the queue here, as does what was set aside; but if it has ``crashed``
+        in a handler, not what that handled, whether it was set aside or not."""
+        page = self._link.outgoing
+        latest, aside = page.latest, page.aside()
+        if crashed:
+            aside.discard(latest)
         back: list[Flight] = []
         for flight in self.flights():
             self._open.pop(flight.number, None)
@@ -152,9 +165,7 @@ class Outlet:
                 slot.room = None
                 if slot.done:
                     continue
-            fate = page.fate(flight.number)
-            # What was handled when it ended is not handled again, even if it was set aside.
-            if fate == SENT or (fate == ASIDE and flight.number != latest):
+            if page.fate(flight.number) == SENT or flight.number in aside:
                 back.append(flight)
             elif slot is not None:
                 slot.fail(error(flight))

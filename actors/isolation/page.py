@@ -10,14 +10,17 @@ from __future__ import annotations
 import mmap
 import os
 
-SENT, TAKEN, ASIDE, DONE = range(4)
-"""What became of a message: on its way; taken from the queue; set aside by ``stash``; answered,
-whether the answer has arrived or not."""
+SENT, TAKEN, DONE = range(3)
+"""What became of a message: on its way; taken from the queue; answered, whether the answer has
+arrived or not. Beside that it may have been set aside by ``stash``."""
 
-_BEATS, _LATEST, _CELLS = 0, 1, 2
+_BEATS, _LATEST, _ASIDE, _CELLS = 0, 1, 2, 3
 CELLS = 8192
 """How many messages have a cell of their own. Those before have been taken long ago."""
-SIZE = 8 * (_CELLS + CELLS)
+ASIDE = 16_384
+"""How many may be set aside at a time; a mailbox holds 10,000 unless it is told otherwise. Of what
+is set aside beyond them it is not known."""
+SIZE = 8 * (_CELLS + CELLS + ASIDE)
 
 
 class Page:
@@ -26,6 +29,9 @@ class Page:
     def __init__(self, descriptor: int) -> None:
         self._memory = mmap.mmap(descriptor, SIZE)
         self._cells = memoryview(self._memory).cast("Q")
+        self._places: dict[int, int] = {}
+        """Where the numbers stand of what is set aside; the worker knows that."""
+        self._free: list[int] = []
 
     def beat(self) -> None:
         """A sign of life."""
@@ -42,18 +48,46 @@ class Page:
         return self._cells[_LATEST]
 
     def note(self, number: int, fate: int) -> None:
-        """What becomes of a message."""
-        self._cells[_CELLS + number % CELLS] = number << 2 | fate
+        """What becomes of a message. A cell that is a later one's by now stays that."""
+        cell = _CELLS + number % CELLS
+        if self._cells[cell] >> 2 <= number:
+            self._cells[cell] = number << 2 | fate
 
     def took(self, number: int) -> None:
         """A message is about to be handled."""
         self.note(number, TAKEN)
         self._cells[_LATEST] = number
+        if self._places:
+            at = self._places.pop(number, None)
+            if at is not None:
+                self._cells[at] = 0
+                self._free.append(at)
 
     def fate(self, number: int) -> int:
         """What became of a message. One whose cell is another's by now was taken."""
         cell = self._cells[_CELLS + number % CELLS]
         return cell & 3 if cell >> 2 == number else TAKEN
+
+    def set_aside(self, number: int) -> None:
+        """A message was put into the stash."""
+        if number in self._places:
+            return
+        cells = self._cells
+        if self._free:
+            at = self._free.pop()
+        elif cells[_ASIDE] < ASIDE:
+            at = _CELLS + CELLS + cells[_ASIDE]
+            cells[_ASIDE] += 1
+        else:
+            return
+        cells[at] = number
+        self._places[number] = at
+
+    def aside(self) -> set[int]:
+        """The numbers of what is in the stash."""
+        first = _CELLS + CELLS
+        count = self._cells[_ASIDE]
+        return set(self._cells[first : first + count]) - {0} if count else set()
 
     def close(self) -> None:
         """Give the memory back; what was noted can still be read."""
@@ -76,6 +110,13 @@ class NoPage:
     def fate(self, number: int) -> int:
         """Nobody will look."""
         return TAKEN
+
+    def set_aside(self, number: int) -> None:
+        """Nothing is noted."""
+
+    def aside(self) -> set[int]:
+        """Nobody will look."""
+        return set()
 
 
 def make() -> int:

@@ -12,6 +12,7 @@ import os
 import resource
 import socket
 import sys
+import threading
 from contextlib import suppress
 from functools import partial
 from itertools import count
@@ -24,7 +25,7 @@ from msgspec import Raw
 from actors.exits import StartFailed
 from actors.isolation import frames as f
 from actors.isolation import shipping
-from actors.isolation.faults import exit_fault, exit_of, fault_of
+from actors.isolation.faults import exit_fault, exit_of, fault_of, words
 from actors.isolation.keeper_process import die_with_parent
 from actors.isolation.link import CHUNK, MAIN, Link
 from actors.isolation.page import NoPage, Page
@@ -32,11 +33,12 @@ from actors.payloads.names import NotEncodable
 from actors.place import Place
 from actors.reports import CrashReport
 from actors.runtime import lifecycle
+from actors.runtime.ids import IdRange
 from actors.runtime.stages import Pending
 from actors.runtime.system import System
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from actors.exits import Exit
     from actors.mailbox import Origin
@@ -45,16 +47,19 @@ SIGKILL = 9
 STACK_SIGNAL = 64
 FAILED = 70
 """The exit code of a worker that could not begin (EX_SOFTWARE)."""
+NESTED = 12
+"""Of the ids of a worker, 2 to the power of this have each of its own workers."""
 
 
 @attrs.frozen
 class WorkerSpec:
-    """The spec of the actor at the top. Its bounds are kept by the parent."""
+    """The spec of the actor at the top. Its bounds are kept by the parent; that of its mailbox is
+    that of its stash as well."""
 
     factory: Callable[..., Any]
     args: tuple[Any, ...]
+    mailbox: float
     start_timeout: float = float("inf")
-    mailbox: float = float("inf")
     shutdown: float = float("inf")
 
 
@@ -66,6 +71,8 @@ class Top:
         self.link = link
         self.begin = begin
         self.place: Place | None = None
+        self._asked: list[f.Inspect] = []
+        """What was asked before there was anybody."""
         self.over = trio.Event()
         """The actor has ended, and that is written."""
 
@@ -78,11 +85,13 @@ class Top:
             self._failed(error)
             return
         above = None if begin.above is None else link.hear(begin.above)
-        spec = WorkerSpec(factory, args)
+        spec = WorkerSpec(factory, args, begin.mailbox)
         # Its path is that of the place its ref names.
         key = begin.home.rpartition("/")[2]
-        place = self.place = Place(scheduler, spec, key, None, above, self)
+        place = self.place = Place(scheduler, spec, key, begin.name, above, self)
         place.incarnation = begin.incarnation - 1
+        # It may give its ref away before it is up.
+        link.admit(place, MAIN)
         outcome = lifecycle.start(place)
         if isinstance(outcome, Pending):
             outcome.then(lambda done: self._started(done.value))
@@ -97,7 +106,10 @@ class Top:
             return
         # Of a mediator, the place of its driver.
         link.admit(place.ref._place, MAIN)
-        link.send(f.Started(place.declined))
+        link.send(f.Started(place.declined, place.ref._place.middleware is not None))
+        asked, self._asked = self._asked, []
+        for frame in asked:
+            self.inspect(frame)
 
     def _failed(self, failure: BaseException) -> None:
         cause = failure.__cause__
@@ -129,7 +141,9 @@ class Top:
     def inspect(self, frame: f.Inspect) -> None:
         """Run a function of introspection on the actor's place, between two turns."""
         place, link = self.place, self.link
-        assert place is not None
+        if place is None or place.state == "starting":
+            self._asked.append(frame)
+            return
         face = place.ref._place
 
         def serve(place: Place) -> None:
@@ -217,6 +231,8 @@ class Forwarding(logging.Handler):
     def __init__(self, top: Top) -> None:
         super().__init__()
         self._top = top
+        self._loop = threading.get_ident()
+        self._token = trio.lowlevel.current_trio_token()
 
     def emit(self, record: logging.LogRecord) -> None:
         """Send one on."""
@@ -225,20 +241,23 @@ class Forwarding(logging.Handler):
             if isinstance(report, CrashReport) and self._is_ours(report):
                 # It is reported there, with what is known there.
                 fault = fault_of(report.exception)
-                self._top.link.send(f.Crashed(fault, report.doing, report.state))
+                self._send(f.Crashed(fault, words(report.doing), words(report.state)))
                 return
-            self._top.link.send(
-                f.Log(
-                    record.name,
-                    record.levelno,
-                    self.format(record),
-                    record.pathname,
-                    record.lineno,
-                    record.created,
-                )
+            text = words(self.format(record))
+            path = words(record.pathname)
+            self._send(
+                f.Log(record.name, record.levelno, text, path, record.lineno, record.created),
+                len(text),
             )
         except Exception:
             self.handleError(record)
+
+    def _send(self, frame: f.Frame, size: int = 0) -> None:
+        """Threads may log; the link belongs to the event loop."""
+        if threading.get_ident() == self._loop:
+            self._top.link.send(frame, size)
+        else:
+            self._token.run_sync_soon(self._top.link.send, frame, size)
 
     def _is_ours(self, report: CrashReport) -> bool:
         place = self._top.place
@@ -249,7 +268,8 @@ async def live(connection: socket.socket, page: Page, begin: f.Begin) -> None:
     """Run the system until its actor has ended."""
     system = System(seed=begin.seed, watchdog=None)
     system.id_prefix = begin.prefix
-    system.scheduler.next_id = count(begin.first_id).__next__
+    system.ids = IdRange(begin.first_id, begin.ids, begin.ids >> NESTED)
+    system.scheduler.next_id = count(begin.first_id + 1).__next__
     system.beat = page.beat
     async with system.opened():
         link = Uplink(
@@ -262,7 +282,8 @@ async def live(connection: socket.socket, page: Page, begin: f.Begin) -> None:
         )
         top = link.top = Top(system, link, begin)
         logging.getLogger().addHandler(Forwarding(top))
-        logging.getLogger().setLevel(begin.log_level)
+        for name, level in begin.log_levels.items():
+            logging.getLogger(name).setLevel(level)
         link.start()
         if begin.heartbeat is not None:
             system.nursery.start_soon(_beat, page, begin.heartbeat)
@@ -272,9 +293,18 @@ async def live(connection: socket.socket, page: Page, begin: f.Begin) -> None:
             await top.over.wait()
         except trio.Cancelled:
             code = exit_code(system)
+            for error in what_failed(system):
+                link.send(f.Crashed(fault_of(error), "the system of its process", ""))
         with trio.CancelScope(shield=True):
             await link.drained()
         leave(code)
+
+
+def what_failed(system: System) -> Iterable[BaseException]:
+    """What has taken the system down, if that was none of its actors. Nobody is told of it before
+    the nursery has ended, and that waits for the link."""
+    failures: Iterable[BaseException] = getattr(system.nursery, "_pending_excs", ())
+    return [each for each in failures if not isinstance(each, trio.Cancelled)][:1]
 
 
 def exit_code(system: System) -> int:

@@ -26,6 +26,7 @@ from actors.place import Place
 from actors.registry import Groups, Registry
 from actors.runtime import calls, lifecycle
 from actors.runtime.alarm import Alarm
+from actors.runtime.ids import IdRange
 from actors.runtime.root import Root, Temporary
 from actors.runtime.scheduler import Scheduler
 from actors.runtime.stages import Pending
@@ -103,6 +104,7 @@ class System:
         self.beat: Callable[[], object] = lambda: None
         """Called by ``Actor.heartbeat``: somebody may watch over this process."""
         self.id_prefix = f"{self.random.getrandbits(32):08x}"
+        self.ids = IdRange(0, 1 << 62, 1 << 40)
         self._watchdog = watchdog
         self._shared: dict[Hashable, Closeable] | None = {}
         """None once the system has stopped."""
