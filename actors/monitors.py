@@ -24,18 +24,19 @@ class Monitor(Unasked):
     """One watch on one incarnation: exactly one ``Down``, unless cancelled before. Made by
     :meth:`actors.Actor.monitor` and :meth:`actors.Ref.monitor`."""
 
-    __slots__ = ("_incarnation", "_place", "_queued", "_to")
+    __slots__ = ("_place", "_queued", "_to", "incarnation")
 
     def __init__(self, place: Place, to: Place) -> None:
         self._place = place
         self._to = to
-        self._incarnation = place.incarnation
+        self.incarnation = place.incarnation
+        """Of somebody in another process, what is known here until it has ended."""
         self._queued = False
 
     def resolve(self, exit: Exit, /) -> None:
         """Queue the ``Down``; it does not count against the mailbox bound."""
         self._queued = True
-        self._to.post(Down(self._place.ref, self._incarnation, exit), self)
+        self._to.post(Down(self._place.ref, self.incarnation, exit), self)
 
     def taken(self) -> None:
         """The ``Down`` is being handled."""

@@ -16,6 +16,7 @@ from actors.exits import Crashed, NoSuchActor
 from actors.isolation.frames import StopFar, Watch
 from actors.isolation.outlet import Outlet
 from actors.messages import Call
+from actors.monitors import Monitor
 from actors.place import Place
 from actors.runtime import lifecycle
 from actors.runtime.stages import Pending
@@ -124,13 +125,18 @@ class FarPlace(Place):
         return True
 
     def post(self, message: object, token: Any = None, origin: Origin = (None, 0, 0, 0)) -> None:
-        """An event that rises."""
-        self.link.report(message, origin)
+        """An event that rises; or, with a token, what nobody has asked for, such as a ``Down``."""
+        if token is None:
+            self.link.report(message, origin)
+        elif self.running:
+            token.taken()
+            self.actor._outlet.post(message, None, (message, None, *origin))
 
     def watch(self, watcher: Watcher) -> None:
         """Tell ``watcher`` of the end of the present incarnation."""
         if not self._watched:
             self._watched = True
+            self.link.keep(self)
             self.link.send(Watch(self.number))
         super().watch(watcher)
 
@@ -139,7 +145,10 @@ class FarPlace(Place):
         self.incarnation = incarnation
         self._watched = False
         watchers, self.watchers = self.watchers, None
+        self.link.let_go(self)
         for watcher in watchers or ():
+            if isinstance(watcher, Monitor):
+                watcher.incarnation = incarnation
             watcher.resolve(exit)
 
     def ask_stop(self, exit: Exit) -> Pending:

@@ -67,6 +67,7 @@ class Isolated(Far):
         "_end",
         "_farewell",
         "_gone",
+        "_later",
         "_link",
         "_looking",
         "_options",
@@ -90,6 +91,8 @@ class Isolated(Far):
         self._starting: Pending | None = None
         self._gone: Pending | None = None
         """The end of the process."""
+        self._later: list[Callable[[], object]] = []
+        """What has come before this place was up, of an actor that was."""
         self._end: End | None = None
         self._farewell: Exit | None = None
         """What the actor there has ended with, once it has said so."""
@@ -145,6 +148,18 @@ class Isolated(Far):
                 lambda: telemetry.emit(ProcessStarted(place.ref, worker.pid, worker.warm, seconds))
             )
         self._look()
+        later, self._later = self._later, []
+        if later:
+            place.request(lambda _: [each() for each in later])
+
+    def _too_early(self, what: Callable[[], object]) -> bool:
+        """Whether the actor there is up and this place not quite yet; then ``what`` waits."""
+        starting = self._starting
+        early = starting is not None and starting.done and self._place.state == "starting"
+        if early and starting is not None and starting.value is None:
+            self._later.append(what)
+            return True
+        return False
 
     def _launch(self) -> None:
         """The connection, the page, the process, and the first frame."""
@@ -249,6 +264,8 @@ class Isolated(Far):
 
     def exited(self, frame: f.Exited) -> None:
         """The actor there has ended; its process follows."""
+        if self._too_early(lambda: self.exited(frame)):
+            return
         exit = self._farewell = exit_of(frame.exit)
         place = self._place
         self._expect_end()
@@ -265,6 +282,8 @@ class Isolated(Far):
 
     def crashed(self, frame: f.Crashed) -> None:
         """An exception has left the actor there."""
+        if self._too_early(lambda: self.crashed(frame)):
+            return
         self._state = frame.state
         if self._place.state == "up":
             self._raised = True
@@ -281,6 +300,8 @@ class Isolated(Far):
         place, link = self._place, self._link
         assert link is not None and self._gone is not None and self._starting is not None
         link.read_rest()
+        if self._too_early(lambda: self._ended(end)):
+            return
         telemetry = place.scheduler.telemetry
         if ProcessEnded in telemetry.active:
             pid = 0 if self._worker is None else self._worker.pid

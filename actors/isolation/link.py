@@ -17,7 +17,7 @@ from weakref import WeakKeyDictionary, WeakValueDictionary
 import trio
 from msgspec import Raw
 
-from actors.exits import Crashed, NoSuchActor
+from actors.exits import Crashed, Killed, NoSuchActor
 from actors.isolation import frames as f
 from actors.isolation.far import FarPlace
 from actors.isolation.faults import error_of, exit_fault, exit_of, undecodable
@@ -29,7 +29,7 @@ from actors.runtime import lifecycle
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from actors.exits import Exit
     from actors.isolation.inlet import Arrival
@@ -86,6 +86,8 @@ class Link(ABC):
         self._inlets: dict[int, Inlet] = {}
         self._numbers: WeakKeyDictionary[Place, int] = WeakKeyDictionary()
         self._fars: WeakValueDictionary[int, FarPlace] = WeakValueDictionary()
+        self._kept: set[Place] = set()
+        """Those of them that somebody watches, or where something waits, whoever has a ref."""
         self._main: FarPlace | Place | None = None
         self._questions: dict[int, Pending] = {}
         self._out: list[f.Frame] = []
@@ -188,6 +190,15 @@ class Link(ABC):
                 self._fars[address.id] = far
         return far
 
+    def keep(self, far: Place) -> None:
+        """Have a far place last, though nobody may have its ref."""
+        self._kept.add(far)
+
+    def let_go(self, far: FarPlace) -> None:
+        """Nobody watches it, or nothing waits there, any more."""
+        if not (far.watchers or far.suspended):
+            self._kept.discard(far)
+
     def _nowhere(self, address: f.Address) -> Place:
         """The other end speaks of a place that nobody here has any more."""
         place = FarPlace(self, address.id, address.path, address.name, address.incarnation)
@@ -233,12 +244,12 @@ class Link(ABC):
         if task is not None:
             trio.lowlevel.reschedule(task)
 
-    def flush(self) -> None:
-        """Write what is ready, at once, if it has waited for long. Not a checkpoint."""
+    def flush(self, *, at_once: bool = False) -> None:
+        """Write what is ready, if it has waited for long, or else ``at_once``. Not a checkpoint."""
         if not self._out or self._sending or self._full or self._rest:
             return
         now = perf_counter()
-        if now - self._flushed < PROMPT:
+        if now - self._flushed < PROMPT and not at_once:
             return
         self._flushed = now
         data = memoryview(packed(self._packet()))
@@ -402,8 +413,11 @@ class Link(ABC):
 
     def _stop_far(self, frame: f.StopFar) -> None:
         place = self._place(frame.target)
-        pending = None if place is None else lifecycle.stop(place.house, exit_of(frame.exit), None)
-        done = f.Answer(frame.number, Raw(self.types.encode(pending is not None)))
+        exit = exit_of(frame.exit)
+        within = 0 if isinstance(exit, Killed) else None
+        running = place is not None and place.house.running
+        pending = None if place is None else lifecycle.stop(place.house, exit, within)
+        done = f.Answer(frame.number, Raw(self.types.encode(running)))
         if pending is None:
             self.send(done)
         else:
@@ -434,6 +448,7 @@ class Link(ABC):
         gone = ConnectionError("The process it lived in has ended.")
         for far in list(self._fars.values()):
             far.lose(gone)
+        self._kept.clear()
         for pending in self._questions.values():
             pending.resolve(None)
         self._questions.clear()
@@ -442,8 +457,15 @@ class Link(ABC):
 
     async def drained(self) -> None:
         """Wait until everything is written that was to be sent. A checkpoint."""
-        while not self._closed and (self._out or self._full or self._rest or self._task is None):  # noqa: ASYNC110
+        while not self._closed and self._is_at_work:  # noqa: ASYNC110
             await trio.sleep(_PAUSE)
+
+    @property
+    def _is_at_work(self) -> bool:
+        """Something is to be written, or waits until it may be."""
+        if self._out or self._full or self._rest or self._task is None:
+            return True
+        return any(far.running and far.mailbox for far in self._fars.values())
 
     async def _read(self) -> None:
         """Read packets, and do what they say, until there are no more."""
@@ -476,7 +498,16 @@ class Link(ABC):
     def _take_in(self, data: bytes) -> f.BrokenLink | None:
         """Do what has come in; returns what was wrong with it."""
         try:
-            for frame in self._splitter.feed(data):
+            frames = self._splitter.feed(data)
+        except f.BrokenLink as error:
+            self._broken = True
+            return error
+        return self.do(frames)
+
+    def do(self, frames: Sequence[f.Frame]) -> f.BrokenLink | None:
+        """Do what frames say; returns what was wrong with one."""
+        try:
+            for frame in frames:
                 handler = self._handlers.get(type(frame))
                 if handler is None:
                     raise f.BrokenLink(f"A {type(frame).__name__} does not belong here.")

@@ -103,6 +103,8 @@ class Outlet:
         if len(self._sent) >= link.window:
             place.suspended |= BLOCKED
             place.look()
+            if place.far:
+                link.keep(place)
 
     def _unsent(self, message: object, slot: Slot | None, item: Any, error: Exception) -> None:
         if slot is not None:
@@ -126,12 +128,14 @@ class Outlet:
         while sent and sent[0] <= number:
             sent.popleft()
         casts = self._casts
-        if casts and casts[0].number <= number or self._aside:
+        if (casts and casts[0].number <= number) or self._aside:
             self._look_at_casts(number)
         place = self.place
         if place.suspended & BLOCKED and len(sent) < self._link.window:
             place.suspended &= ~BLOCKED
             place.look()
+            if place.far and not place.mailbox:
+                self._link.let_go(place)  # type: ignore[arg-type]
 
     def _look_at_casts(self, number: int) -> None:
         """Forget the one-way messages that were handled. The one that was taken last may still be,

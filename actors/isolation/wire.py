@@ -9,10 +9,12 @@ from __future__ import annotations
 import typing
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from msgspec.msgpack import Ext
 
-from actors.isolation.frames import decode_address, encode
-from actors.messages import Answer
+from actors.isolation.faults import exit_fault, exit_of
+from actors.isolation.frames import Address, Fault, decode_address, encode
+from actors.messages import Answer, Down
 from actors.payloads.names import NotEncodable, UnknownType, a, brief, is_data
 from actors.payloads.plans import encode_plain
 from actors.payloads.types import _DATA, Types
@@ -23,10 +25,13 @@ if TYPE_CHECKING:
 
     from msgspec import Raw
 
-    from actors.isolation.frames import Address
     from actors.place import Place
 
 _REF = 14
+_DOWN = 15
+
+
+_decode_down = msgspec.msgpack.Decoder(tuple[Address, int, Fault]).decode
 
 
 class WireTypes(Types):
@@ -53,6 +58,8 @@ class WireTypes(Types):
         """Register ``cls`` if it can be; or what its instances, and the answers to them, are sent
         as."""
         forms = getattr(cls, "_travels_as", None)
+        if cls is Down:
+            return  # its exit may hold any exception: it is sent in a form of its own
         if forms is None:
             super().offer(cls)
         else:
@@ -62,6 +69,8 @@ class WireTypes(Types):
     def learn(self, cls: type) -> None:
         """An instance of ``cls``, which is not told of yet, is about to be sent."""
         self.told.add(cls)
+        if cls is Down:
+            return
         if hasattr(cls, "_travels_as"):
             self.offer(cls)
         elif is_data(cls):
@@ -94,6 +103,9 @@ class WireTypes(Types):
         kind: type = type(value)
         if kind is Ref:
             return Ext(_REF, encode(self._speak(value._place)))
+        if kind is Down:
+            address = self._speak(value.ref._place)
+            return Ext(_DOWN, encode((address, value.incarnation, exit_fault(value.exit))))
         sent_as = getattr(value, "_sent_as", None)
         if sent_as is not None:
             return self._plain(sent_as(), where)
@@ -114,6 +126,9 @@ class WireTypes(Types):
     def _extension(self, code: int, data: memoryview) -> Any:
         if code == _REF:
             return self._hear(decode_address(data), self._echo).ref
+        if code == _DOWN:
+            address, incarnation, fault = _decode_down(data)
+            return Down(self._hear(address, self._echo).ref, incarnation, exit_of(fault))
         value = super()._extension(code, data)
         received = getattr(value, "_received", None) if code == _DATA else None
         return value if received is None else received()

@@ -38,7 +38,7 @@ from actors.runtime.stages import Pending
 from actors.runtime.system import System
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from actors.exits import Exit
     from actors.mailbox import Origin
@@ -73,8 +73,10 @@ class Top:
         self.place: Place | None = None
         self._asked: list[f.Inspect] = []
         """What was asked before there was anybody."""
+        self.farewell: f.Frame | None = None
+        """What is told last, behind everything the actor has sent."""
         self.over = trio.Event()
-        """The actor has ended, and that is written."""
+        """The actor has ended."""
 
     def start(self) -> None:
         """Make the actor."""
@@ -107,6 +109,8 @@ class Top:
         # Of a mediator, the place of its driver.
         link.admit(place.ref._place, MAIN)
         link.send(f.Started(place.declined, place.ref._place.middleware is not None))
+        # Whatever becomes of it in a moment, it was up.
+        link.flush(at_once=True)
         asked, self._asked = self._asked, []
         for frame in asked:
             self.inspect(frame)
@@ -115,7 +119,7 @@ class Top:
         cause = failure.__cause__
         if isinstance(failure, StartFailed) and cause is not None and not cause.__cause__:
             failure = cause if not isinstance(cause, StartFailed) else failure
-        self.link.send(f.StartFailed(fault_of(failure)))
+        self.farewell = f.StartFailed(fault_of(failure))
         self.over.set()
 
     def child_exited(self, place: Place, exit: Exit) -> None:
@@ -124,7 +128,7 @@ class Top:
         face = place.ref._place
         face.mailbox = None
         self.link.arrivals.clear()
-        self.link.send(f.Exited(exit_fault(exit)))
+        self.farewell = f.Exited(exit_fault(exit))
         self.over.set()
 
     def given_back(self, place: Place, item: Any) -> None:
@@ -264,7 +268,9 @@ class Forwarding(logging.Handler):
         return place is not None and report.ref is place.ref
 
 
-async def live(connection: socket.socket, page: Page, begin: f.Begin) -> None:
+async def live(
+    connection: socket.socket, page: Page, begin: f.Begin, others: Sequence[f.Frame]
+) -> None:
     """Run the system until its actor has ended."""
     system = System(seed=begin.seed, watchdog=None)
     system.id_prefix = begin.prefix
@@ -288,6 +294,7 @@ async def live(connection: socket.socket, page: Page, begin: f.Begin) -> None:
         if begin.heartbeat is not None:
             system.nursery.start_soon(_beat, page, begin.heartbeat)
         top.start()
+        link.do(others)
         code = 0
         try:
             await top.over.wait()
@@ -297,6 +304,9 @@ async def live(connection: socket.socket, page: Page, begin: f.Begin) -> None:
                 link.send(f.Crashed(fault_of(error), "the system of its process", ""))
         with trio.CancelScope(shield=True):
             await link.drained()
+            if top.farewell is not None:
+                link.send(top.farewell)
+                await link.drained()
         leave(code)
 
 
@@ -331,13 +341,13 @@ async def _beat(page: Page, seconds: float) -> None:
         await trio.sleep(seconds)
 
 
-def first_frame(connection: socket.socket) -> f.Begin:
-    """What the parent sends first. Blocks."""
+def first_frame(connection: socket.socket) -> tuple[f.Begin, list[f.Frame]]:
+    """What the parent sends first, and what has come together with it. Blocks."""
     head = _exactly(connection, f.HEAD.size)
     frames = f.unpacked(_exactly(connection, f.HEAD.unpack(head)[0]))
-    if len(frames) != 1 or not isinstance(frames[0], f.Begin):
-        raise f.BrokenLink(f"The first packet holds one Begin. Got: {frames!r}")
-    return frames[0]
+    if not frames or not isinstance(frames[0], f.Begin):
+        raise f.BrokenLink(f"The first frame is a Begin. Got: {frames[:1]!r}")
+    return frames[0], frames[1:]
 
 
 def _exactly(connection: socket.socket, size: int) -> bytes:
@@ -357,11 +367,11 @@ def main(connection: int, page: int, stack: int, keeper: int) -> NoReturn:
     faulthandler.enable(file=stack, all_threads=False)
     faulthandler.register(STACK_SIGNAL, file=stack, all_threads=True)
     with socket.socket(fileno=connection) as link:
-        begin = first_frame(link)
+        begin, others = first_frame(link)
         link.setblocking(False)
         if begin.memory_limit is not None:
             resource.setrlimit(resource.RLIMIT_DATA, (begin.memory_limit, begin.memory_limit))
         with suppress(OSError):
             os.chdir(begin.directory)
-        trio.run(partial(live, link, Page(page), begin))
+        trio.run(partial(live, link, Page(page), begin, others))
     os._exit(FAILED)

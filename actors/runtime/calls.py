@@ -326,9 +326,11 @@ async def stop(place: Place, exit: Exit, timeout: float | None) -> bool:
     if turn is not None and not turn.ended:
         refuse_cycle(turn.place, place)
     pending = lifecycle.stop(place, exit, 0 if isinstance(exit, Killed) else None)
-    if pending is not None:
-        await _wait(pending, turn, timeout, place)
-    return True
+    if pending is None:
+        return True
+    await _wait(pending, turn, timeout, place)
+    # Somebody else's system has told whether there was anything to stop.
+    return pending.value is not False
 
 
 async def wait(place: Place) -> Exit:
