@@ -143,10 +143,12 @@ class StopFar(Struct, array_like=True, tag=9, gc=False):
 class Begin(Struct, array_like=True, tag=20):
     """Who is to live in the worker: the first frame, and the only one of its kind.
 
-    ``code`` is the factory and its arguments, pickled; all else is data.
+    ``code`` is the factory and its arguments, pickled, and ``rising`` the classes of events that
+    somebody above takes; all else is data.
     """
 
     code: bytes
+    rising: bytes
     home: str
     """The path of the place that holds the ref."""
     above: Address | None
@@ -265,6 +267,14 @@ encode = msgspec.msgpack.Encoder().encode
 _encode_into = msgspec.msgpack.Encoder().encode_into
 _decode = msgspec.msgpack.Decoder(list[Frame]).decode
 decode_address = msgspec.msgpack.Decoder(Address).decode
+
+
+def weight(frame: Frame) -> int:
+    """How many bytes there are, roughly, in a frame that carries no payload."""
+    fault: Fault | None = getattr(frame, "fault", None) or getattr(frame, "exit", None)
+    if fault is None:
+        return len(getattr(frame, "code", b""))
+    return len(fault.text) + len(fault.why) + len(fault.traceback)
 
 
 def packed(frames: Sequence[Frame]) -> bytearray:

@@ -85,8 +85,15 @@ class Ticket:
         inlet.took(self.number)
 
     def set_aside(self) -> None:
-        """It was put into the stash."""
+        """It was put into the stash; a crash in the turn that has done that is its crash."""
         self.inlet.link.incoming.set_aside(self.number)
+        place = self.inlet.place
+        if place is not None:
+            place.request(self.settled)
+
+    def settled(self, _: Place | None = None) -> None:
+        """The turn is over in which it was put into the stash."""
+        self.inlet.link.incoming.settle(self.number)
 
 
 class Inlet:

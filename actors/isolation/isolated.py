@@ -72,7 +72,6 @@ class Isolated(Far):
         "_looking",
         "_options",
         "_page",
-        "_raised",
         "_silent",
         "_stack",
         "_starting",
@@ -98,8 +97,6 @@ class Isolated(Far):
         """What the actor there has ended with, once it has said so."""
         self._crashed = False
         """Its crash is reported already."""
-        self._raised = False
-        """It has ended by an exception of its own, and not with its process."""
         self._verdict: Verdict | None = None
         self._looking: Timer | None = None
         self._beats = 0
@@ -198,6 +195,7 @@ class Isolated(Far):
         above = None if place.house.parent is None else place.house.parent.ref._place
         return f.Begin(
             code=shipping.pack((spec.factory, spec.args), link.speak),
+            rising=shipping.pack(self._rising()),
             home=place.path,
             above=None if above is None else link.speak(above),
             name=place.name,
@@ -214,6 +212,14 @@ class Isolated(Far):
             max_message=options.max_message,
             log_levels=log_levels(),
         )
+
+    def _rising(self) -> list[type]:
+        """The classes of events that somebody above takes: those that a worker can import."""
+        place = self._place
+        found = dict.fromkeys(place.scheduler.system.rising)
+        for above in place.ancestors:
+            found.update(dict.fromkeys(above._place.routes.messages))
+        return [each for each in found if shipping.is_importable(each)]
 
     def started(self, frame: f.Started) -> None:
         """The actor there is up, or has declined to run."""
@@ -271,7 +277,6 @@ class Isolated(Far):
         self._expect_end()
         if isinstance(exit, Crashed):
             if place.state == "up" and not self._crashed:
-                self._raised = True
                 self._fell(exit.exception)
             elif place.ending is not None and is_orderly(place.ending):
                 # Its last words.
@@ -286,7 +291,6 @@ class Isolated(Far):
             return
         self._state = frame.state
         if self._place.state == "up":
-            self._raised = True
             self._fell(error_of(frame.fault, self._place, None))
 
     def _fell(self, error: BaseException) -> None:
@@ -353,7 +357,7 @@ class Isolated(Far):
         """Nobody will answer what was begun; what was not goes back into the queue."""
         place = self._place
         exit = place.ending or Killed()
-        self._outlet.give_up(lambda flight: calls.died(place, flight.message, exit), self._raised)
+        self._outlet.give_up(lambda flight: calls.died(place, flight.message, exit))
 
     def _let_go(self) -> None:
         """Give back what the process was spoken to by."""
@@ -504,11 +508,17 @@ class Downlink(Link):
 
     def _rises(self, frame: f.Report) -> None:
         place = self._owner._place
+        for message in self.system.rising:
+            self.types.offer(message)
         for above in place.ancestors:
             for message in above._place.routes.messages:
                 self.types.offer(message)
         try:
             event = self.decode(frame.payload)
+        except UnknownType as unknown:
+            # Nobody above takes it, or it would be known.
+            logging.getLogger("actors").debug("%s: nobody takes a %s", place.path, unknown.name)
+            return
         except Exception as error:
             logging.getLogger("actors").warning(
                 "%s: an event that rises is lost: %s", place.path, undecodable(error)

@@ -222,11 +222,12 @@ class Link(ABC):
         return number
 
     def send(self, frame: f.Frame, size: int = 0) -> None:
-        """Have a frame sent, together with whatever else comes up until the writer's turn."""
+        """Have a frame sent, together with whatever else comes up until the writer's turn.
+        ``size`` is that of its payload."""
         if self._closed:
             return
         self._out.append(frame)
-        self._size += size + f.HEADING
+        self._size += (size or f.weight(frame)) + f.HEADING
         if self._size > f.PACKET:
             self._full.append(self._out)
             self._out, self._size = [], 0
@@ -244,14 +245,17 @@ class Link(ABC):
         if task is not None:
             trio.lowlevel.reschedule(task)
 
-    def flush(self, *, at_once: bool = False) -> None:
-        """Write what is ready, if it has waited for long, or else ``at_once``. Not a checkpoint."""
+    def flush(self) -> None:
+        """Write what is ready, at once, if it has waited for long. Not a checkpoint."""
+        now = perf_counter()
+        if self._out and now - self._flushed >= PROMPT:
+            self._flushed = now
+            self.write_now()
+
+    def write_now(self) -> None:
+        """Write what is ready, unless something before it is being written. Not a checkpoint."""
         if not self._out or self._sending or self._full or self._rest:
             return
-        now = perf_counter()
-        if now - self._flushed < PROMPT and not at_once:
-            return
-        self._flushed = now
         data = memoryview(packed(self._packet()))
         try:
             data = data[self._connection.send(data) :]

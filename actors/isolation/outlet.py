@@ -153,14 +153,11 @@ class Outlet:
             if flight.number in aside or flight.number == latest:
                 self._aside.append(flight)
 
-    def give_up(self, error: Callable[[Flight], BaseException], crashed: bool = False) -> None:
+    def give_up(self, error: Callable[[Flight], BaseException]) -> None:
         """The other end is no more: what was begun there fails with ``error``, what was not goes
-        back to the front of the queue here, as does what was set aside; but if it has ``crashed``
-        in a handler, not what that handled, whether it was set aside or not."""
+        back to the front of the queue here, as does what was set aside."""
         page = self._link.outgoing
-        latest, aside = page.latest, page.aside()
-        if crashed:
-            aside.discard(latest)
+        aside = page.aside()
         back: list[Flight] = []
         for flight in self.flights():
             self._open.pop(flight.number, None)

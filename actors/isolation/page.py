@@ -80,14 +80,20 @@ class Page:
             cells[_ASIDE] += 1
         else:
             return
-        cells[at] = number
+        cells[at] = number << 1
         self._places[number] = at
 
+    def settle(self, number: int) -> None:
+        """The turn is over in which that one was put into the stash."""
+        at = self._places.get(number)
+        if at is not None:
+            self._cells[at] = number << 1 | 1
+
     def aside(self) -> set[int]:
-        """The numbers of what is in the stash."""
+        """The numbers of what is in the stash, and not in the middle of its turn."""
         first = _CELLS + CELLS
         count = self._cells[_ASIDE]
-        return set(self._cells[first : first + count]) - {0} if count else set()
+        return {each >> 1 for each in self._cells[first : first + count] if each & 1}
 
     def close(self) -> None:
         """Give the memory back; what was noted can still be read."""
@@ -112,6 +118,9 @@ class NoPage:
         return TAKEN
 
     def set_aside(self, number: int) -> None:
+        """Nothing is noted."""
+
+    def settle(self, number: int) -> None:
         """Nothing is noted."""
 
     def aside(self) -> set[int]:

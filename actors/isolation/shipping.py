@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import sys
 import typing
 from typing import TYPE_CHECKING, Any
 
@@ -77,6 +78,14 @@ def unpack(data: bytes, hear: Callable[[Address, bool], Place]) -> Any:
             return hear(Address(*pid), False).ref
 
     return Unpickler(io.BytesIO(data)).load()
+
+
+def is_importable(cls: type) -> bool:
+    """Whether a class goes by its name, and not as a whole."""
+    found: Any = sys.modules.get(cls.__module__)
+    for part in cls.__qualname__.split("."):
+        found = getattr(found, part, None)
+    return found is cls and cls.__module__ != "__main__"
 
 
 def check(factory: Any, args: tuple[Any, ...]) -> None:

@@ -26,9 +26,11 @@ from actors.exits import StartFailed
 from actors.isolation import frames as f
 from actors.isolation import shipping
 from actors.isolation.faults import exit_fault, exit_of, fault_of, words
+from actors.isolation.inlet import Ticket
 from actors.isolation.keeper_process import die_with_parent
 from actors.isolation.link import CHUNK, MAIN, Link
 from actors.isolation.page import NoPage, Page
+from actors.mailbox import TOKEN, is_exempt
 from actors.payloads.names import NotEncodable
 from actors.place import Place
 from actors.reports import CrashReport
@@ -83,6 +85,7 @@ class Top:
         begin, link, scheduler = self.begin, self.link, self.system.scheduler
         try:
             factory, args = shipping.unpack(begin.code, link.hear)
+            self.system.rising = tuple(shipping.unpack(begin.rising, link.hear))
         except BaseException as error:
             self._failed(error)
             return
@@ -110,7 +113,7 @@ class Top:
         link.admit(place.ref._place, MAIN)
         link.send(f.Started(place.declined, place.ref._place.middleware is not None))
         # Whatever becomes of it in a moment, it was up.
-        link.flush(at_once=True)
+        link.write_now()
         asked, self._asked = self._asked, []
         for frame in asked:
             self.inspect(frame)
@@ -124,9 +127,11 @@ class Top:
 
     def child_exited(self, place: Place, exit: Exit) -> None:
         """The actor has ended. What it has not begun is its parent's again, and answered there."""
-        place.mailbox = None
         face = place.ref._place
-        face.mailbox = None
+        for item in face.mailbox or ():
+            if is_exempt(item) and isinstance(item[TOKEN], Ticket):
+                item[TOKEN].settled()
+        place.mailbox = face.mailbox = None
         self.link.arrivals.clear()
         self.farewell = f.Exited(exit_fault(exit))
         self.over.set()

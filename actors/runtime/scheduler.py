@@ -19,7 +19,7 @@ from trio.lowlevel import enable_ki_protection
 
 from actors.dispatch import NONE, TASK
 from actors.exits import CallTimeout, Crashed, Unhandled
-from actors.mailbox import MESSAGE, TOKEN, message_of, sender_of, slot_of
+from actors.mailbox import MESSAGE, TOKEN, is_exempt, message_of, sender_of, slot_of
 from actors.messages import Refusal
 from actors.replies import CALL_TIMEOUT, INLINE, Later, Slot
 from actors.runtime import calls, host, lifecycle
@@ -350,11 +350,14 @@ class Scheduler:
     def refuse(self, place: Place, item: Any) -> None:
         """What was queued, or comes now, at a place that nobody will live in."""
         slot = slot_of(item)
-        if slot is None:
-            if type(item) is not tuple or len(item) == 6:
-                self.dead_letter(place, item, f"the place is {place.state}")
-        else:
+        # What nobody has asked for, nobody misses.
+        asked = not is_exempt(item) or item[TOKEN].follows
+        if slot is not None:
             slot.fail(calls.gone(place, item[MESSAGE]))
+        elif asked:
+            self.dead_letter(place, item, f"the place is {place.state}")
+        if asked and is_exempt(item):
+            item[TOKEN].taken()
 
     # -- places that need a closer look
 
