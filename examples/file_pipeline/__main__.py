@@ -13,11 +13,15 @@ from cyclopts import App, CycloptsError, Parameter
 from cyclopts.validators import Number
 from rich.console import Console
 
-from examples.file_pipeline.feeder import FEEDER, PIPELINE, REPORTS, Feeder
-from examples.file_pipeline.pipeline import Pipeline, Settings
+from examples.file_pipeline.feeder import DATA, FEEDER, PAGE, PIPELINE, Feeder
+from examples.file_pipeline.keeping import put
+from examples.file_pipeline.pipeline import JOURNAL, Pipeline, Settings
+from examples.file_pipeline.report import STATUSES, duration, ordered, read_summary
 from examples.file_pipeline.view import Viewer
 from examples.file_pipeline.where import matches, show_where
 from mediators import JournalError
+from mediators.journal import owner_of
+from observers.failures import Failed
 from supervisors import Child, one_for_one, run
 
 OUT = Path(".pipeline")
@@ -31,7 +35,7 @@ Out = Annotated[Path, Parameter(name="--out")]
 
 
 class Unusable(Exception):
-    """The directory is none, or what is kept is about another one."""
+    """The directory is none, or what is kept is about another one, or in use."""
 
 
 @app.default
@@ -50,7 +54,7 @@ def process(
     Interrupted or killed, and run again, it goes on where it stood. In the end there are
     report.json and report.html.
 
-    Exit code 0: it is done. 2: the directory cannot be used. 130: closed by Ctrl-C.
+    Exit code 0: it is done. 2: the directory cannot be used. 130: closed before it was done.
 
     Parameters
     ----------
@@ -69,7 +73,7 @@ def process(
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 100)
     try:
         root, out = prepare(directory, out)
-    except (Unusable, OSError) as error:
+    except (Unusable, OSError, JournalError) as error:
         return complain(error)
     settings = Settings(out, workers or os.cpu_count() or 2, chaos)
     logging.basicConfig(filename=out / LOG, level=logging.WARNING, force=True)
@@ -93,11 +97,10 @@ def process(
     except SystemExit as end:
         if end.code:
             return complain(f"it has given up; see {out / LOG}")
-    report = out / REPORTS[-1]
-    if not report.exists():
+    if not (out / PAGE).exists():
         console.print("Closed in order. Run it again to go on.")
         return INTERRUPTED
-    console.print(f"The report: {report}", soft_wrap=True)
+    console.print(conclusion(out), markup=False, soft_wrap=True)
     return DONE
 
 
@@ -113,27 +116,47 @@ def where(*patterns: str, out: Out = OUT) -> int:
         Where everything is kept.
     """
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
+    if not (out / ABOUT).exists():
+        return complain(f"nothing is kept in {out}.")
     try:
         root = Path(os.fsdecode((out / ABOUT).read_bytes()))
         show_where(console, root, out.resolve(), patterns)
-    except (OSError, JournalError) as error:
+    except (OSError, JournalError, Failed) as error:
         return complain(error)
     return DONE
 
 
 def prepare(directory: Path, out: Path) -> tuple[Path, Path]:
-    """Make the place where everything is kept. Raises Unusable, OSError."""
+    """Make the place where everything is kept. Raises Unusable, OSError, JournalError."""
     root = directory.resolve()
     if not root.is_dir():
         raise Unusable(f"{directory} is no directory.")
+    os.scandir(root).close()  # raises, if it cannot be read
+    if out.resolve() == root:
+        raise Unusable(f"{directory} cannot keep what is made of it. Use another --out.")
     out.mkdir(parents=True, exist_ok=True)
     about = out / ABOUT
-    if about.exists() and about.read_bytes() != os.fsencode(root):
+    if not about.exists():
+        put(about, os.fsencode(root))
+    if about.read_bytes() != os.fsencode(root):
         raise Unusable(f"{out} is about {os.fsdecode(about.read_bytes())}. Use another --out.")
-    about.write_bytes(os.fsencode(root))
-    for name in REPORTS:
+    if (owner := owner_of(out / JOURNAL)) is not None:
+        raise Unusable(f"{out} is in use by {owner}.")
+    for name in (DATA, PAGE):
         (out / name).unlink(missing_ok=True)
     return root, out.resolve()
+
+
+def conclusion(out: Path) -> str:
+    """What it has come to."""
+    found = read_summary(out / DATA)
+    counts = [
+        f"{found.statuses.get(each, 0):,} {each}" for each in ordered(STATUSES, found.statuses)
+    ]
+    return (
+        f"{found.files:,} files, those in archives included: {', '.join(counts)}; "
+        f"{duration(found.ended - found.started)}\nThe report: {out / PAGE}"
+    )
 
 
 def complain(why: object) -> int:

@@ -18,8 +18,9 @@ from examples.file_pipeline.documents import extract
 from examples.file_pipeline.images import describe, thumbnail
 from examples.file_pipeline.keeping import put, settle_all
 from examples.file_pipeline.kinds import Kind, sniff
-from examples.file_pipeline.languages import Language, language_of
+from examples.file_pipeline.languages import SAMPLE, Language, language_of
 from examples.file_pipeline.pictures import ImageFacts
+from examples.file_pipeline.unreadable import opened
 from examples.file_pipeline.work import (
     Describe,
     Digest,
@@ -36,8 +37,8 @@ from examples.file_pipeline.work import (
     Unpacked,
 )
 
-BEGINNING = 4_000
-"""Characters of a text that are handed on."""
+BEGINNING = 200
+"""Characters of a text that are told."""
 SHOWN_MEMBERS = 20
 """Members of an archive that are named."""
 SUFFIXES = {"image/webp": ".webp", "image/svg+xml": ".svg"}
@@ -66,7 +67,7 @@ class DocumentReader(Converter):
     def extract(self, msg: Extract) -> Text:
         found = extract(path_of(msg.place), msg.format, alive=self.heartbeat)
         put(Path(msg.into), found.text.encode())
-        beginning = found.text[:BEGINNING]
+        beginning = " ".join(found.text[:BEGINNING].split())
         return Text(msg.into, beginning, found.characters, found.pages, found.title)
 
 
@@ -75,7 +76,9 @@ class Linguist(Converter):
 
     @handles
     def tell(self, msg: TellLanguage) -> Language:
-        return language_of(msg.text)
+        with opened(Path(msg.file)) as file:
+            # A character has four bytes at most, and the last one may be cut.
+            return language_of(file.read(4 * SAMPLE).decode("utf-8", "ignore"))
 
 
 class ImageReader(Converter):

@@ -9,7 +9,7 @@ from xml.etree.ElementTree import Element, XMLPullParser, fromstring
 
 from examples.file_pipeline.markup import local
 from examples.file_pipeline.pictures import ImageFacts, Thumbnail
-from examples.file_pipeline.unreadable import Unreadable, opened, reading
+from examples.file_pipeline.unreadable import Undrawn, Unreadable, opened, reading
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,15 +46,15 @@ def describe_svg(path: Path) -> ImageFacts:
 def thumbnail_svg(path: Path, size: int) -> Thumbnail:
     """A small and plain drawing itself, to be shown in a square of ``size`` pixels.
 
-    Raises Unreadable for any other: to draw one takes a browser.
+    Raises Undrawn for any other: to draw one takes a browser.
     """
     with opened(path) as file, reading("SVG"):
         data = file.read(SMALL + 1)
         if len(data) > SMALL:
-            raise Unreadable(f"an SVG of more than {SMALL:,} bytes is not drawn")
+            raise Undrawn(f"an SVG of more than {SMALL:,} bytes is not drawn")
         root = fromstring(data)
         if odd := next((each.tag for each in root.iter() if not is_plain(each)), None):
-            raise Unreadable(f"an SVG with {local(odd)} in it is not drawn")
+            raise Undrawn(f"an SVG with {local(odd)} in it is not drawn")
         width, height = size_of(root)
     longer = max(width, height) or 1.0
     fit = size / longer

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
 import trio
 
 from actors import Actor, Call, Ref, handles
+from examples.file_pipeline.kinds import Kind
 from examples.file_pipeline.pipeline import CONVERTERS, Pipeline, Settings
 from examples.file_pipeline.report import Entry, summarize, write_html, write_json
 from examples.file_pipeline.sources import Source, Walked, walk
@@ -20,29 +20,41 @@ from supervisors import GetPool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 AT_ONCE = 64
 """Files under way at a time."""
+LAST_LOOK = 1.0
+"""Seconds in which somebody may ask how far it is when it is done."""
 PIPELINE, FEEDER = "pipeline", "feeder"
-REPORTS = ("report.json", "report.html")
+DATA, PAGE = "report.json", "report.html"
+"""The report, for programs and for readers; the page is written last."""
+CLOSED = Kind("other", "directory", "a directory")
 
 
 @attrs.frozen
 class Progress:
-    """How far it is: files by how they ended, those in archives counted apart, and those under way
-    or not begun. ``total`` is None until all have been found."""
+    """How far it is. ``total`` counts the files, without those in archives, and is None until all
+    have been found; ``ended`` those that have ended, by how they did, of which ``before`` had ended
+    when this run began; ``within`` those in archives that have."""
 
     total: int | None
     ended: dict[str, int]
+    before: int
     within: int
     under_way: int
     bytes: int
-    done: bool = False
+    done: bool
 
     @property
     def over(self) -> int:
         """Files that have ended."""
         return sum(self.ended.values())
+
+    @property
+    def left(self) -> int | None:
+        """Files that have not, if it is known."""
+        return None if self.total is None else self.total - self.over
 
 
 @attrs.frozen
@@ -60,12 +72,15 @@ class Feeder(Actor):
     settings: Settings
     again: Callable[[str], bool]
     _walked: Walked | None = attrs.field(init=False, default=None)
+    _began: float = attrs.field(init=False, factory=time.time)
     _outcomes: list[Outcome] = attrs.field(init=False, factory=list)
     _ended: Counter[str] = attrs.field(init=False, factory=Counter)
+    _before: int = attrs.field(init=False, default=0)
     _bytes: int = attrs.field(init=False, default=0)
     _within: int = attrs.field(init=False, default=0)
     _under_way: int = attrs.field(init=False, default=0)
     _done: bool = attrs.field(init=False, default=False)
+    _last_look: trio.Event = attrs.field(init=False, factory=trio.Event)
 
     def on_ready(self) -> None:
         """Begin."""
@@ -73,25 +88,35 @@ class Feeder(Actor):
 
     @handles
     def progress(self, msg: GetProgress) -> Progress:
-        total = None if self._walked is None else len(self._walked.sources)
+        if self._done:
+            self._last_look.set()
         return Progress(
-            total, dict(self._ended), self._within, self._under_way, self._bytes, self._done
+            None if self._walked is None else len(self._walked.sources),
+            dict(self._ended),
+            self._before,
+            self._within,
+            self._under_way,
+            self._bytes,
+            self._done,
         )
 
     async def feed(self) -> None:
         """All of it; in the end the program ends."""
-        began = time.time()
         pipeline = self.system.whereis(PIPELINE)
         assert pipeline is not None, "it is started before its feeder"
-        self._walked = await trio.to_thread.run_sync(walk, self.root, self.settings.out)
+        self._walked = await trio.to_thread.run_sync(
+            walk, self.root, self.settings.out, abandon_on_cancel=True
+        )
         room = trio.Semaphore(AT_ONCE)
         async with trio.open_nursery() as nursery:
             for source in self._walked.sources:
                 await room.acquire()
                 nursery.start_soon(self.process, pipeline, source, room)
         restarts = {name: await self.restarts(name) for name in CONVERTERS}
-        await trio.to_thread.run_sync(self.report, began, restarts)
+        await trio.to_thread.run_sync(self.report, self._walked, restarts)
         self._done = True
+        with trio.move_on_after(LAST_LOOK):
+            await self._last_look.wait()
         self.stop()
 
     async def process(self, pipeline: Ref[Pipeline], source: Source, room: trio.Semaphore) -> None:
@@ -104,6 +129,7 @@ class Feeder(Actor):
             room.release()
         self._outcomes.append(outcome)
         self._ended[outcome.status] += 1
+        self._before += 0 < outcome.ended < self._began
         self._bytes += source.size
         self._within += sum(1 for _ in within(outcome)) - 1
 
@@ -119,21 +145,24 @@ class Feeder(Actor):
             result: Outcome = await handle.result()
             return result
         except WorkflowEnded as ended:  # somebody has cancelled it
-            return undone(source, UNKNOWN, ended, 0.0)
+            return undone(source, UNKNOWN, ended)
 
     async def restarts(self, name: str) -> int:
         """How many processes of a kind of converter have died."""
         pool = self.system.whereis(name)
         return 0 if pool is None else (await pool.call(GetPool())).replaced
 
-    def report(self, began: float, restarts: dict[str, int]) -> None:
-        """Write what became of every file."""
-        outcomes = sorted(self._outcomes, key=lambda each: each.source.path)
+    def report(self, walked: Walked, restarts: dict[str, int]) -> None:
+        """Write what became of every file. A directory that could not be read is refused as one."""
+        refused = [
+            Outcome(Source(path, b"", 0), CLOSED, "refused", why)
+            for path, why in walked.closed.items()
+        ]
+        outcomes = sorted(self._outcomes + refused, key=lambda each: each.source.path)
         entries = [entry(each) for outcome in outcomes for each in within(outcome)]
-        summary = summarize(entries, began, time.time(), restarts)
-        data, page = (self.settings.out / name for name in REPORTS)
-        write_json(entries, summary, data)
-        write_html(entries, summary, page, title=str(self.root))
+        summary = summarize(entries, self._began, time.time(), restarts, walked.others)
+        write_json(entries, summary, self.settings.out / DATA)
+        write_html(entries, summary, self.settings.out / PAGE, title=str(self.root))
 
 
 def within(outcome: Outcome) -> Iterator[Outcome]:
@@ -145,25 +174,16 @@ def within(outcome: Outcome) -> Iterator[Outcome]:
 
 def entry(outcome: Outcome) -> Entry:
     """What the report says of it."""
-    source, small = outcome.source, outcome.small
     return Entry(
-        source.path,
-        source.size,
+        outcome.source.path,
+        outcome.source.size,
         outcome.kind.family,
         outcome.kind.format,
         outcome.status,
         outcome.reason,
-        outcome.seconds,
+        outcome.ended - outcome.began,
         facts=outcome.facts,
-        thumbnail=None if small is None else read(Path(small.file)),
-        mime=None if small is None else small.mime,
-        parent=source.parent,
+        thumbnail=outcome.facts.get("thumbnail"),
+        mime=outcome.mime,
+        parent=outcome.source.parent,
     )
-
-
-def read(file: Path) -> bytes | None:
-    """A thumbnail, unless somebody has taken it away."""
-    try:
-        return file.read_bytes()
-    except OSError:
-        return None

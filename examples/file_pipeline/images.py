@@ -83,7 +83,7 @@ def describe(path: Path) -> ImageFacts:
 def thumbnail(path: Path, size: int = SIZE) -> Thumbnail:
     """Make a picture of an image in a square of ``size`` pixels: of its first frame, and upright.
 
-    Raises as :func:`describe` does, and Unreadable for a drawing that is not small and plain.
+    Raises as :func:`describe` does, and Undrawn for a drawing that is not small and plain.
     """
     format = sniff(path).format
     if format == "svg":

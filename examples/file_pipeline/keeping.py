@@ -11,9 +11,10 @@ if TYPE_CHECKING:
 
 
 def put(path: Path, data: bytes) -> None:
-    """Write a file that is there when all of it is; on disk when this returns."""
+    """Write a file that is there when all of it is; on disk when this returns. What a process that
+    was killed has left of it is written over."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}")
+    part = path.with_name(f".{path.name}.part")
     with part.open("wb") as file:
         file.write(data)
         file.flush()

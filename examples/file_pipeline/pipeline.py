@@ -17,7 +17,7 @@ from examples.file_pipeline.converters import (
     Linguist,
     Sniffer,
 )
-from examples.file_pipeline.unreadable import Bomb, Unreadable
+from examples.file_pipeline.unreadable import Bomb, Undrawn, Unreadable
 from examples.file_pipeline.workflows import FAMILIES, File
 from mediators import Mediator
 from supervisors import Child, Poisoned, Pool
@@ -58,7 +58,7 @@ class Pipeline(Mediator):
     """Has files converted by those who can. It reads none itself, so that no file can harm it."""
 
     workflows = [File, *FAMILIES.values()]
-    types = [Unreadable, Bomb, Poisoned]
+    types = [Unreadable, Bomb, Undrawn, Poisoned]
     retention = 365 * 24 * HOUR
 
     def __init__(self, settings: Settings) -> None:

@@ -30,6 +30,8 @@ MIMES = ("image/webp", "image/png", "image/jpeg", "image/svg+xml")
 """What a thumbnail may be."""
 LONG = 4_000
 """Characters of a name or a fact that are shown at most."""
+PICTURES = 24 << 20
+"""Bytes of all thumbnails that are in the page at most."""
 UNDONE = 200
 """Files that are not done, and listed where no script may run, at most."""
 
@@ -41,7 +43,8 @@ UNITS = ("bytes", "kB", "MB", "GB", "TB")
 class Entry:
     """What became of a file. ``parent`` is the path of the archive it was in, if it was in one.
 
-    ``status`` is "done", "refused" by the file, or "failed" for another ``reason``.
+    ``status`` is "done", "refused" by the file, or "failed" for another ``reason``. ``seconds`` are
+    those from its beginning to its end, and ``thumbnail`` is a file beside the report.
     """
 
     path: str
@@ -51,9 +54,8 @@ class Entry:
     status: str
     reason: str | None = None
     seconds: float = 0.0
-    attempts: int = 1
     facts: dict[str, str] = attrs.field(factory=dict)
-    thumbnail: bytes | None = None
+    thumbnail: str | None = None
     mime: str | None = None
     parent: str | None = None
 
@@ -61,7 +63,7 @@ class Entry:
 @attrs.frozen
 class Summary:
     """All files together. ``started`` and ``ended`` are seconds since 1970; ``restarts`` are those
-    of each converter."""
+    of each converter, and ``others`` what was left alone: links and special files."""
 
     started: float
     ended: float
@@ -71,10 +73,15 @@ class Summary:
     formats: dict[str, int]
     statuses: dict[str, int]
     restarts: dict[str, int]
+    others: int = 0
 
 
 def summarize(
-    entries: Iterable[Entry], started: float, ended: float, restarts: Mapping[str, int]
+    entries: Iterable[Entry],
+    started: float,
+    ended: float,
+    restarts: Mapping[str, int],
+    others: int = 0,
 ) -> Summary:
     """Add them up. What was in an archive counts as a file, and its bytes not a second time."""
     files = size = 0
@@ -96,6 +103,7 @@ def summarize(
         dict(formats.most_common()),
         dict(statuses.most_common()),
         dict(restarts),
+        others,
     )
 
 
@@ -109,6 +117,13 @@ def write_json(entries: Iterable[Entry], summary: Summary, path: Path) -> None:
         file.write("\n]}\n")
 
 
+def read_summary(path: Path) -> Summary:
+    """The summary of a report that was written as JSON: it is the first line."""
+    with path.open(encoding="utf-8") as file:
+        found = json.loads(f"{file.readline().rstrip().rstrip(',')}}}")
+    return Summary(**found["summary"])
+
+
 def write_html(
     entries: Sequence[Entry], summary: Summary, path: Path, title: str = "Files"
 ) -> None:
@@ -119,6 +134,7 @@ def write_html(
         "title": text(title),
         "script": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         "when": text(f"{moment(summary.started)} to {moment(summary.ended)}"),
+        "others": text(left_alone(summary)),
         "tiles": "".join(tiles(summary)),
         "bars": "".join(bars(summary)),
         "undone": "".join(undone(entries)),
@@ -128,16 +144,20 @@ def write_html(
             if number % 2 == 0:
                 file.write(part)
             elif part == "entries":
-                file.writelines(rows(entries))
+                file.writelines(rows(entries, path.parent))
             else:
                 file.write(values[part])
 
 
-def rows(entries: Iterable[Entry]) -> Iterator[str]:
+def rows(entries: Iterable[Entry], directory: Path) -> Iterator[str]:
     """The entries as the script of the page reads them. Nothing in them ends the element they are
     in: there is no ``<``."""
+    left = PICTURES
     for number, each in enumerate(entries):
-        shows = each.thumbnail is not None and each.mime in MIMES
+        picture = None
+        if each.thumbnail is not None and each.mime in MIMES:
+            picture = read_picture(directory / each.thumbnail, left)
+            left -= len(picture or b"")
         row = [
             each.path,
             each.size,
@@ -146,14 +166,21 @@ def rows(entries: Iterable[Entry]) -> Iterator[str]:
             each.status,
             each.reason,
             round(each.seconds, 4),
-            each.attempts,
             each.facts,
             each.parent,
-            each.mime if shows else None,
-            each.thumbnail if shows else None,
+            each.mime if picture else None,
+            picture,
         ]
         line = json.dumps(clean(row), separators=(",", ":")).replace("<", "\\u003c")
         yield f"{',' if number else ''}\n{line}"
+
+
+def read_picture(file: Path, limit: int) -> bytes | None:
+    """A thumbnail, unless it has more bytes than that, or somebody has taken it away."""
+    try:
+        return file.read_bytes() if file.stat().st_size <= limit else None
+    except OSError:
+        return None
 
 
 def tiles(summary: Summary) -> Iterator[str]:
@@ -203,6 +230,11 @@ def undone(entries: Iterable[Entry]) -> Iterator[str]:
         yield f"<tr>{''.join(f'<td>{text(cell)}</td>' for cell in cells)}</tr>\n"
     if len(left) > UNDONE:
         yield f"<tr><td>and {len(left) - UNDONE:,} more</td></tr>\n"
+
+
+def left_alone(summary: Summary) -> str:
+    """What is said of links and special files."""
+    return f"; links and special files left alone: {summary.others:,}" if summary.others else ""
 
 
 @contextmanager

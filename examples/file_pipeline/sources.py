@@ -47,7 +47,7 @@ class Source:
     def member(self, directory: Path, name: str, size: int, edition: str, room: Room) -> Source:
         """A file that was taken out of this one, into a directory."""
         return Source(
-            f"{self.path}{INSIDE}{name}",
+            f"{self.path}{INSIDE}{called(os.fsencode(name))}",
             os.fsencode(directory / name),
             size,
             parent=self.path,
@@ -64,46 +64,49 @@ class Source:
 
 @attrs.frozen
 class Walked:
-    """What was found in a directory. ``others`` counts links and special files, which are left
-    alone, ``closed`` the directories that could not be read."""
+    """What was found in a directory: its files; by their paths the directories that could not be
+    read, and why; and how many links and special files there are, which are left alone."""
 
     sources: list[Source]
+    closed: dict[str, str]
     others: int
-    closed: int
 
 
 def walk(root: Path, aside: Path) -> Walked:
-    """Find all files below ``root``, in the order of their names, except for what is below
-    ``aside``. Links are not followed."""
+    """Find all files below ``root``, those of a directory in the order of their names, except for
+    what is below ``aside``. Links are not followed."""
     sources: list[Source] = []
-    others = closed = 0
+    closed: dict[str, str] = {}
+    others = 0
     left = [os.fsencode(root)]
     while left:
         directory = left.pop()
-        if os.fsdecode(directory) == str(aside):
-            continue
         try:
-            entries = sorted(os.scandir(directory), key=lambda entry: entry.name)
-        except OSError:
-            closed += 1
+            with os.scandir(directory) as entries:
+                here = sorted(entries, key=lambda entry: entry.name)
+        except OSError as error:
+            closed[below(root, directory)] = f"cannot be read: {error.strerror}"
             continue
-        left += [each.path for each in reversed(entries) if each.is_dir(follow_symlinks=False)]
-        for entry in entries:
-            if entry.is_file(follow_symlinks=False):
-                sources.extend(found(entry, os.fsencode(root)))
-            elif not entry.is_dir(follow_symlinks=False):
-                others += 1
-    return Walked(sources, others, closed)
+        folders = [each.path for each in here if each.is_dir(follow_symlinks=False)]
+        left += [each for each in reversed(folders) if each != os.fsencode(aside)]
+        files = [each for each in here if each.is_file(follow_symlinks=False)]
+        sources += [source for each in files for source in found(each, root)]
+        others += len(here) - len(folders) - len(files)
+    return Walked(sources, closed, others)
 
 
-def found(entry: os.DirEntry[bytes], root: bytes) -> Iterator[Source]:
+def found(entry: os.DirEntry[bytes], root: Path) -> Iterator[Source]:
     """A file, unless it has gone meanwhile."""
     try:
         status = entry.stat(follow_symlinks=False)
     except OSError:
         return
-    path = called(os.path.relpath(entry.path, root))
-    yield Source(path, entry.path, status.st_size, status.st_mtime_ns)
+    yield Source(below(root, entry.path), entry.path, status.st_size, status.st_mtime_ns)
+
+
+def below(root: Path, place: bytes) -> str:
+    """What is called like that which lies there."""
+    return called(os.path.relpath(place, os.fsencode(root)))
 
 
 def called(name: bytes) -> str:
@@ -112,6 +115,6 @@ def called(name: bytes) -> str:
         text = name.decode()
     except UnicodeDecodeError:
         text = ""
-    if text.isprintable() and text:
+    if text and text.isprintable() and INSIDE not in text:
         return text
     return f"{shown(os.fsdecode(name), limit=len(name))}~{hashlib.sha256(name).hexdigest()[:8]}"

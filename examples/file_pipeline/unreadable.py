@@ -36,6 +36,10 @@ class Bomb(Unreadable):
     """The file is small, and what would come out of it is not."""
 
 
+class Undrawn(Unreadable):
+    """The drawing is sound, and it takes more to draw it than there is here."""
+
+
 @contextmanager
 def reading(what: str) -> Generator[None]:
     """Around calls of a library that reads a file: what it raises is Unreadable.

@@ -23,8 +23,8 @@ from supervisors import GetPool, PoolInfo
 if TYPE_CHECKING:
     from actors import Call, Exit
 
-DRAWN, TOLD = 0.25, 5.0
-"""Seconds between two looks: in a terminal, and elsewhere."""
+EVERY, TOLD = 0.25, 5.0
+"""Seconds between two looks, and between two lines where there is no terminal."""
 LATELY = 10.0
 """Seconds over which speed is measured."""
 COLOURS = {"done": "green", "refused": "yellow", "failed": "red"}
@@ -38,16 +38,18 @@ class Look:
     pools: dict[str, PoolInfo]
     since: float
     """Seconds since the view was opened."""
-    rate: float | None
-    """Files a second, of late."""
+    rate: float
+    """Files that have ended in a second, of late."""
 
     @property
-    def left(self) -> float | None:
-        """Seconds until the end, if it goes on like this."""
-        total = self.progress.total
-        if not self.rate or total is None:
-            return None
-        return (total - self.progress.over) / self.rate
+    def remaining(self) -> str:
+        """How long it will take if it goes on like this."""
+        left = self.progress.left
+        if left is None:
+            return "looking for files"
+        if not left:
+            return "done" if self.progress.done else "writing the report"
+        return f"{duration(left / self.rate)} left" if self.rate else "some time left"
 
 
 @attrs.define
@@ -58,6 +60,8 @@ class Viewer(Actor):
     _live: Live | None = attrs.field(init=False, default=None)
     _opened: float = attrs.field(init=False, factory=trio.current_time)
     _seen: deque[tuple[float, int]] = attrs.field(init=False, factory=deque)
+    """Moments of late, and how many files had ended then."""
+    _told: float = attrs.field(init=False, default=0.0)
 
     def on_start(self) -> None:
         """Open."""
@@ -67,42 +71,42 @@ class Viewer(Actor):
 
     def on_ready(self) -> None:
         """Begin."""
+        self._seen.append((self._opened, 0))
         self.start_soon(self.watch)
 
     async def watch(self) -> None:
         """Look again and again."""
         while True:
-            await trio.sleep(DRAWN if self._live is not None else TOLD)
-            await self.show()
+            await trio.sleep(EVERY)
+            if (look := await self.look()) is not None:
+                self.show(look)
 
     async def on_stop(self, exit: Exit) -> None:
         """Close; the last look stays there."""
         if self._live is not None:
             self._live.stop()
 
-    async def show(self) -> None:
-        """Look once."""
-        look = await self.look()
-        if look is None:
-            return
+    def show(self, look: Look) -> None:
+        """Draw it; or tell it, if the last line was some time ago, or this is the last one."""
         if self._live is not None:
             self._live.update(drawn(look), refresh=True)
-        else:
+        elif look.progress.done or look.since - self._told >= TOLD:
+            self._told = look.since
             self.console.print(told(look), soft_wrap=True)
 
     async def look(self) -> Look | None:
         """What is going on; None if somebody is about to stop, or to start."""
-        progress = await self.ask(FEEDER, GetProgress())
         pools = {name: await self.ask(name, GetPool()) for name in CONVERTERS}
+        progress = await self.ask(FEEDER, GetProgress())
         if progress is None:
             return None
         now = trio.current_time()
-        self._seen.append((now, progress.over))
-        while now - self._seen[0][0] > LATELY:
+        # What had ended before this run comes in no time, and says nothing of the rest.
+        self._seen.append((now, progress.over - progress.before))
+        while len(self._seen) > 2 and now - self._seen[1][0] >= LATELY:
             self._seen.popleft()
-        then, before = self._seen[0]
-        span = now - then
-        rate = (progress.over - before) / span if span > 0 else None
+        (then, before), (_, ended) = self._seen[0], self._seen[-1]
+        rate = (ended - before) / max(now - then, EVERY)
         known = {name: pool for name, pool in pools.items() if pool is not None}
         return Look(progress, known, now - self._opened, rate)
 
@@ -118,46 +122,53 @@ class Viewer(Actor):
 def told(look: Look) -> str:
     """A look in a line."""
     progress = look.progress
-    total = "?" if progress.total is None else f"{progress.total:,}"
     ended = ", ".join(f"{count:,} {status}" for status, count in counted(progress))
     replaced = sum(pool.replaced for pool in look.pools.values())
     return (
-        f"{progress.over:,} of {total} files ({ended}), {progress.within:,} in archives, "
-        f"{look.rate or 0:,.0f}/s, {remaining(look)}, {replaced:,} converters replaced"
+        f"{far(progress)} ({ended}), {progress.within:,} in archives, {look.rate:,.0f}/s, "
+        f"{look.remaining}; converters replaced: {replaced:,}"
     )
 
 
 def drawn(look: Look) -> Group:
     """A look as a picture."""
     progress = look.progress
-    return Group(bar(look), Text(), states(progress), Text(), converters(look))
+    return Group(bar(progress), pace(look), Text(), states(progress), Text(), converters(look))
 
 
-def bar(look: Look) -> Table:
-    """How far it is, how fast, and how long it will take."""
-    progress = look.progress
-    total = progress.total
+def bar(progress: Progress) -> Table:
+    """How far it is."""
     grid = Table.grid(padding=(0, 2))
+    total = None if progress.total is None else max(1, progress.total)
+    filled = 1 if progress.total == 0 else progress.over
     grid.add_row(
-        ProgressBar(total, progress.over, width=40, pulse=total is None),
-        Text(f"{progress.over:,} of {'?' if total is None else f'{total:,}'} files"),
-        Text(f"{look.rate or 0:,.0f}/s", "cyan"),
-        Text(amount(progress.bytes), "cyan"),
-        Text(f"{duration(look.since)}, {remaining(look)}", "bright_black"),
+        ProgressBar(total, filled, width=40, pulse=total is None), Text(far(progress), no_wrap=True)
     )
     return grid
 
 
+def far(progress: Progress) -> str:
+    """How many files it is through with."""
+    return f"{progress.over:,} of {'?' if progress.total is None else f'{progress.total:,}'} files"
+
+
+def pace(look: Look) -> Text:
+    """How fast it is, and how long it will take."""
+    line = Text(f"{look.rate:,.0f}/s   {amount(look.progress.bytes)}   ", "cyan")
+    return line.append(f"{duration(look.since)}, {look.remaining}", "bright_black")
+
+
 def states(progress: Progress) -> Text:
     """How many files are how far."""
-    line = Text()
-    for status, count in counted(progress):
-        line.append(f"{count:,} {status}   ", COLOURS.get(status, ""))
-    line.append(f"{progress.under_way:,} under way   ", "cyan")
-    if progress.total is not None:
-        line.append(f"{progress.total - progress.over - progress.under_way:,} waiting   ", "blue")
-    line.append(f"and {progress.within:,} files in archives", "bright_black")
-    return line
+    parts = [(f"{count:,} {each}", COLOURS.get(each, "")) for each, count in counted(progress)]
+    parts.append((f"{progress.under_way:,} under way", "cyan"))
+    if progress.left is not None:
+        parts.append((f"{progress.left - progress.under_way:,} waiting", "blue"))
+    line = Text("   ").join(Text(*part) for part in parts)
+    more = f"\n{progress.within:,} more in archives"
+    if progress.before:
+        more += f"; {progress.before:,} had ended before this run"
+    return line.append(more, "bright_black")
 
 
 def converters(look: Look) -> Table:
@@ -183,8 +194,3 @@ def converters(look: Look) -> Table:
 def counted(progress: Progress) -> list[tuple[str, int]]:
     """How files ended, those first that every run has."""
     return [(each, progress.ended.get(each, 0)) for each in ordered(STATUSES, progress.ended)]
-
-
-def remaining(look: Look) -> str:
-    """How long it will take."""
-    return "some time left" if look.left is None else f"{duration(look.left)} left"

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from examples.file_pipeline.pipeline import JOURNAL
-from examples.file_pipeline.report import STATUSES, duration, ordered
+from examples.file_pipeline.report import STATUSES, duration
 from examples.file_pipeline.sources import walk
 from mediators import history as h
 from mediators.reading.rendering import Data, read, short
@@ -21,7 +21,7 @@ from mediators.reading.standing import result_words
 from observers.records import briefly, opened, summary_of, turns_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Container, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from rich.console import Console
@@ -68,8 +68,16 @@ def show_where(console: Console, root: Path, out: Path, patterns: Sequence[str])
         console.print(table)
     if left:
         console.print(f"and {left:,} more")
-    first = ordered(["waiting", *STATUSES], counts)
-    console.print(", ".join(f"{counts[name]:,} {name}" for name in first))
+    console.print(told(counts))
+
+
+def told(counts: Counter[str]) -> str:
+    """How many files are where."""
+    usual = ["waiting", *STATUSES]
+    line = ", ".join(f"{counts[state]:,} {state}" for state in usual)
+    if more := [state for state in counts if state not in usual]:
+        line += f"; {', '.join(f'{counts[state]:,} {state}' for state in more)}"
+    return line
 
 
 def under_way(standing: Standing) -> bool:
@@ -83,17 +91,31 @@ def matches(path: str, patterns: Sequence[str]) -> bool:
 
 
 def standings(root: Path, out: Path) -> Iterator[Standing]:
-    """All files: those of which the journal knows, and those that have not begun."""
-    begun: set[str] = set()
+    """All files in the order of their paths: those of which the journal knows, and those that have
+    not begun."""
     now = time.time()
+    found = {source.path for source in walk(root, out).sources}
     with opened(str(out / JOURNAL)) as reader:
-        latest = {path_of(row): row for row in reader.runs()}
-        for row in latest.values():
-            begun.add(path_of(row))
-            yield ended(reader, row) if row.over else going(reader, row, now)
-    for source in walk(root, out).sources:
-        if source.path not in begun:
-            yield Standing(source.path, "waiting", "")
+        rows = current(reader.runs(), found)
+        for path in sorted(found | rows.keys()):
+            row = rows.get(path)
+            if row is None:
+                yield Standing(path, "waiting", "")
+            else:
+                yield ended(reader, row) if row.over else going(reader, row, now)
+
+
+def current(rows: Iterable[RunRow], found: Container[str]) -> dict[str, RunRow]:
+    """The last run of each file that is in the directory, or was in an archive there when that was
+    last unpacked."""
+    latest = {path_of(row): row for row in rows}
+    there: dict[str, RunRow] = {}
+    numbers: set[int] = set()
+    for path, row in latest.items():  # an archive comes before what was in it
+        if path in found if row.parent is None else row.parent in numbers:
+            there[path] = row
+            numbers.add(row.number)
+    return there
 
 
 def going(reader: SqliteReader, row: RunRow, now: float) -> Standing:
@@ -109,7 +131,8 @@ def ended(reader: SqliteReader, row: RunRow) -> Standing:
     if not isinstance(found, Data) or row.status != "done":
         return Standing(path_of(row), row.status, result_words(summary_of(reader, row)))
     outcome = found.fields
-    what = outcome["reason"] or f"{short(row.type)}, {duration(outcome['seconds'])}"
+    took = duration(outcome["ended"] - outcome["began"])
+    what = outcome["reason"] or f"{short(row.type)}, {took}"
     return Standing(path_of(row), outcome["status"], what)
 
 

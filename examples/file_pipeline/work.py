@@ -1,7 +1,8 @@
 """Work: what converters are asked for, and what they answer.
 
 A file is named by where it lies. What is made of it is written to a file whose name is in the
-message, so that it is the same however often the work is done.
+message, so that it is the same however often the work is done. Messages and answers are kept in the
+journal, so they are small: what is in a file stays in files.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ class Sniff(Call[Kind]):
 
 @attrs.frozen
 class Text:
-    """What a document says: where that was written, and the beginning of it."""
+    """What a document says: the file it was written to, and how it begins."""
 
     file: str
     beginning: str
@@ -45,9 +46,9 @@ class Extract(Call[Text]):
 
 @attrs.frozen
 class TellLanguage(Call[Language]):
-    """Which language is this?"""
+    """Which language is a text in that was written to a file?"""
 
-    text: str
+    file: str
 
 
 @attrs.frozen

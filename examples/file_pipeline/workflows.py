@@ -14,7 +14,7 @@ import attrs
 from actors import Refusal
 from examples.file_pipeline.kinds import Kind
 from examples.file_pipeline.sources import Source
-from examples.file_pipeline.unreadable import Unreadable
+from examples.file_pipeline.unreadable import Undrawn, Unreadable
 from examples.file_pipeline.work import (
     Describe,
     Digest,
@@ -22,7 +22,6 @@ from examples.file_pipeline.work import (
     Extract,
     ListMembers,
     MakeThumbnail,
-    Small,
     Sniff,
     TellLanguage,
     Unpack,
@@ -38,16 +37,18 @@ UNKNOWN = Kind("other", "unknown", "nobody could tell")
 class Outcome:
     """What became of a file: ``status`` is "done", "refused" by the file, or "failed".
 
-    ``seconds`` is how long it took, and ``members`` what became of the files in it.
+    ``began`` and ``ended`` are seconds since 1970, ``mime`` is what its thumbnail is, and
+    ``members`` what became of the files in it.
     """
 
     source: Source
     kind: Kind
     status: str
     reason: str | None = None
-    seconds: float = 0.0
+    began: float = 0.0
+    ended: float = 0.0
     facts: dict[str, str] = attrs.field(factory=dict)
-    small: Small | None = None
+    mime: str | None = None
     members: list[Outcome] = attrs.field(factory=list)
 
 
@@ -68,7 +69,7 @@ class File(Workflow[Outcome]):
             # No timeout: a converter that is alive is at work, and one that is not is replaced.
             kind = await self.step(Sniff(self.source.place), timeout=None)
         except (Refusal, StepFailed) as error:
-            return undone(self.source, UNKNOWN, error, self.now().timestamp() - began)
+            return undone(self.source, UNKNOWN, error, began, self.now().timestamp())
         known = FAMILIES[kind.family](self.source, kind, self.out, began)
         return await self.continue_as_new(known)
 
@@ -90,16 +91,12 @@ class Known(Workflow[Outcome]):
         try:
             outcome = await self.read()
         except (Refusal, StepFailed) as error:
-            return undone(self.source, self.kind, error, self.took())
-        return attrs.evolve(outcome, seconds=self.took())
+            outcome = undone(self.source, self.kind, error)
+        return attrs.evolve(outcome, began=self.began, ended=self.now().timestamp())
 
     async def read(self) -> Outcome:
         """What is done with it."""
         raise NotImplementedError
-
-    def took(self) -> float:
-        """Seconds since it began."""
-        return self.now().timestamp() - self.began
 
     def found(self, facts: dict[str, Any], **more: Any) -> Outcome:
         """It was read."""
@@ -118,14 +115,14 @@ class Document(Known):
     async def read(self) -> Outcome:
         into = self.place("texts") + ".txt"
         text = await self.step(Extract(self.source.place, self.kind.format, into), timeout=None)
-        language = await self.step(TellLanguage(text.beginning), timeout=None)
+        language = await self.step(TellLanguage(text.file), timeout=None)
         return self.found(
             {
                 "title": text.title,
                 "language": language.code,
                 "pages": text.pages,
                 "characters": text.characters,
-                "begins": " ".join(text.beginning[:200].split()),
+                "begins": text.beginning,
                 "text": Path(text.file).relative_to(self.out),
             }
         )
@@ -147,9 +144,10 @@ class Image(Known):
             small = await self.step(
                 MakeThumbnail(self.source.place, self.place("thumbnails")), timeout=None
             )
-        except Unreadable as no:
+        except Undrawn as no:
             return self.found({**told, "no thumbnail": no})
-        return self.found(told, small=small)
+        file = Path(small.file).relative_to(self.out)
+        return self.found({**told, "thumbnail": file}, mime=small.mime)
 
 
 class Archive(Known):
@@ -161,29 +159,41 @@ class Archive(Known):
         listed = await self.step(ListMembers(source.place, format, limits), timeout=None)
         edition = self.uuid().hex[:8]
         into = Path(self.out, "work", f"{source.key}-{edition}")
-        found = await self.step(
-            Unpack(source.place, format, str(into), limits, source.depth),
-            undo=Discard(str(into)),
-            timeout=None,
-        )
+        try:
+            found = await self.step(
+                Unpack(source.place, format, str(into), limits, source.depth),
+                undo=Discard(str(into)),
+                timeout=None,
+            )
+        except (Refusal, StepFailed):
+            await self.discard(into)  # what was refused is not undone, and may have been begun
+            raise
         rooms = source.room.shared([each.size for each in found])
         files = [
             source.member(into, each.name, each.size, edition, room)
             for each, room in zip(found, rooms, strict=True)
         ]
         members = await self.gather(*map(self.process, files), limit=MEMBERS_AT_ONCE)
-        await self.step(Discard(str(into)), timeout=None)
+        await self.discard(into)
         return self.found(
             {"files": listed.count, "bytes": listed.bytes, "names": "\n".join(listed.names)},
             members=list(members),
         )
+
+    async def discard(self, directory: Path) -> None:
+        """Take away what was unpacked. If nobody can, it stays, and the archive is read for all
+        that."""
+        try:
+            await self.step(Discard(str(directory)), timeout=None)
+        except (Refusal, StepFailed):
+            return
 
     async def process(self, source: Source) -> Outcome:
         """What becomes of one of its files. Whatever it is, the archive does not fail of it."""
         try:
             return await self.child(File(source, self.out))
         except WorkflowEnded as ended:
-            return undone(source, UNKNOWN, ended, 0.0)
+            return undone(source, UNKNOWN, ended)
 
 
 class Other(Known):
@@ -191,7 +201,7 @@ class Other(Known):
 
     async def read(self) -> Outcome:
         found = await self.step(Digest(self.source.place), timeout=None)
-        return self.found({"what": self.kind.why, "sha256": found.sha256})
+        return self.found({"why": self.kind.why, "sha256": found.sha256})
 
 
 FAMILIES: dict[str, type[Known]] = {
@@ -208,7 +218,9 @@ def identity(source: Source) -> str:
     return f"{source.path}#{source.edition}" if source.edition else source.path
 
 
-def undone(source: Source, kind: Kind, error: Exception, seconds: float) -> Outcome:
+def undone(
+    source: Source, kind: Kind, error: Exception, began: float = 0.0, ended: float = 0.0
+) -> Outcome:
     """It was not read. Of an unreadable file that is the file's fault."""
     status = "refused" if isinstance(error, Unreadable) else "failed"
-    return Outcome(source, kind, status, str(error), seconds)
+    return Outcome(source, kind, status, str(error), began, ended)

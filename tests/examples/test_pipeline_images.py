@@ -13,7 +13,7 @@ from PIL import Image
 from examples.file_pipeline import images
 from examples.file_pipeline.images import PLUGINS, describe, thumbnail
 from examples.file_pipeline.pictures import ImageFacts, Thumbnail
-from examples.file_pipeline.unreadable import Bomb, Unreadable
+from examples.file_pipeline.unreadable import Bomb, Undrawn, Unreadable
 from tests.examples.pipeline_samples import IMAGES, animation, huge_png, image, svg
 
 
@@ -231,12 +231,17 @@ def test_a_small_and_plain_drawing_is_its_own_thumbnail(tmp_path: Path) -> None:
         '<path fill="url( http://x/ )"/>',
         "<style>path { fill: \\75rl(x) }</style>",
         f"<!-- {'x' * 9000} -->",
-        "<path",
     ],
 )
 def test_any_other_drawing_has_no_thumbnail(tmp_path: Path, inside: str) -> None:
-    with pytest.raises(Unreadable):
+    with pytest.raises(Undrawn):
         thumbnail(written(tmp_path, svg(inside)))
+
+
+def test_a_damaged_drawing_is_no_drawing(tmp_path: Path) -> None:
+    with pytest.raises(Unreadable) as caught:
+        thumbnail(written(tmp_path, svg("<path")))
+    assert type(caught.value) is Unreadable
 
 
 def test_a_plugin_that_is_not_there_would_be_seen() -> None:

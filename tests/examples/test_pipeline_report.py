@@ -14,13 +14,16 @@ from typing import Any
 import msgspec
 import pytest
 
+from examples.file_pipeline import report
 from examples.file_pipeline.report import (
+    MIMES,
     PAGE,
     UNDONE,
     Entry,
     Summary,
     amount,
     duration,
+    read_summary,
     summarize,
     write_html,
     write_json,
@@ -51,7 +54,7 @@ def entries() -> list[Entry]:
             status=STATUSES[at % 3],
             reason=name,
             facts={name: f"{name}\n{name}"},
-            thumbnail=b"\x89PNG" if at % 2 else None,
+            thumbnail=f"thumbnails/{at}.png" if at % 2 else None,
             mime="image/png" if at % 4 == 1 else name,
             parent=name,
         )
@@ -99,7 +102,7 @@ def test_the_summary_adds_up() -> None:
     assert found.statuses == {"done": 5, "refused": 3, "failed": 3}
     assert found.families == {"document": 11}
     assert msgspec.json.decode(msgspec.json.encode(Summary(0, 1, 2, 3, {}, {}, {}, {})))
-    msgspec.json.encode(Entry("a", 1, "image", "png", "done", thumbnail=b"\xff", mime="image/png"))
+    assert summarize([], 0.0, 1.0, {}, others=4).others == 4
 
 
 def test_json_has_all_that_is_known_of_every_file(tmp_path: Path) -> None:
@@ -110,8 +113,10 @@ def test_json_has_all_that_is_known_of_every_file(tmp_path: Path) -> None:
     assert found["summary"]["files"] == len(found["entries"]) == 11
     assert found["entries"][0]["seconds"] == 0.12345
     assert found["entries"][5]["path"] == "caf\\xe9\\xff.png"
-    assert base64.b64decode(found["entries"][2]["thumbnail"]) == b"\x89PNG"
+    assert found["entries"][2]["thumbnail"] == "thumbnails/1.png"
     assert [each.name for each in tmp_path.iterdir()] == ["report.json"]
+    told = read_summary(tmp_path / "report.json")
+    assert (told.files, told.statuses, told.ended) == (11, summary(every).statuses, 1_700_000_192.0)
 
 
 def test_without_files_there_is_a_report_too(tmp_path: Path) -> None:
@@ -142,10 +147,55 @@ def test_no_name_becomes_markup(tmp_path: Path) -> None:
     assert page.texts["h1"] == HOSTILE[0]
 
 
-def test_only_pictures_are_shown_as_such(tmp_path: Path) -> None:
-    rows: list[list[Any]] = json.loads(page_of(tmp_path, entries()).texts["entries"])
-    assert {row[10] for row in rows} == {None, "image/png"}
-    assert [row[11] is not None for row in rows] == [row[10] is not None for row in rows]
+def pictured(directory: Path, count: int, size: int) -> list[list[Any]]:
+    """The rows of a report of images that have thumbnails of that size."""
+    (directory / "thumbnails").mkdir()
+    images = [
+        Entry(f"{at}.png", 1, "image", "png", "done", thumbnail=f"thumbnails/{at}", mime=MIMES[0])
+        for at in range(count)
+    ]
+    for image in images:
+        (directory / str(image.thumbnail)).write_bytes(b"x" * size)
+    write_html(images, summary(images), directory / "report.html")
+    page = Page()
+    page.feed((directory / "report.html").read_text("utf-8"))
+    rows: list[list[Any]] = json.loads(page.texts["entries"])
+    return rows
+
+
+def test_pictures_are_in_the_page(tmp_path: Path) -> None:
+    rows = pictured(tmp_path, 2, 5)
+    assert [base64.b64decode(row[10]) for row in rows] == [b"xxxxx"] * 2
+    assert [row[9] for row in rows] == [MIMES[0]] * 2
+
+
+def test_there_are_no_more_of_them_than_a_page_can_hold(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(report, "PICTURES", 12)
+    rows = pictured(tmp_path, 4, 5)
+    assert [row[10] is not None for row in rows] == [True, True, False, False]
+    assert [row[9] for row in rows] == [MIMES[0], MIMES[0], None, None]
+
+
+def test_only_pictures_are_shown_as_such_and_only_those_that_are_there(tmp_path: Path) -> None:
+    (tmp_path / "thumbnails").mkdir()
+    for at in (1, 3, 5, 7):
+        (tmp_path / "thumbnails" / f"{at}.png").write_bytes(b"\x89PNG")
+    write_html(entries(), summary(entries()), tmp_path / "report.html")
+    page = Page()
+    page.feed((tmp_path / "report.html").read_text("utf-8"))
+    rows: list[list[Any]] = json.loads(page.texts["entries"])
+    assert [at - 1 for at, row in enumerate(rows) if row[9] is not None] == [1, 5]
+    assert [row[10] is not None for row in rows] == [row[9] is not None for row in rows]
+
+
+def test_what_was_left_alone_is_told(tmp_path: Path) -> None:
+    for others, told in ((0, False), (1_234, True)):
+        found = summarize([], 0.0, 1.0, {}, others)
+        write_html([], found, tmp_path / "report.html")
+        said = "links and special files left alone: 1,234" in (tmp_path / "report.html").read_text()
+        assert said is told
 
 
 def test_the_script_is_the_one_that_the_page_allows(tmp_path: Path) -> None:
