@@ -4,6 +4,7 @@ What the word after the opening fence means:
 
 ``python``            a program: run as a module of its own, in an empty directory
 ``python continued``  goes on with the names of the Python block before it on the page
+``python script``     a program run as its reader would, in a process of its own: it starts others
 ``text output``       exactly what the Python block before it prints
 ``pycon``, ``text``…  not run
 
@@ -52,6 +53,7 @@ class Program:
 
     page: Path
     parts: list[Part]
+    script: bool = False
 
     @property
     def source(self) -> str:
@@ -86,6 +88,9 @@ def read(page: Path) -> tuple[list[Program], list[str]]:
             case ["python"]:
                 last = Part(fence)
                 found.append(Program(page, [last]))
+            case ["python", "script"]:
+                last = Part(fence)
+                found.append(Program(page, [last], script=True))
             case ["python", "continued"] if last is not None:
                 last = Part(fence)
                 found[-1].parts.append(last)
@@ -96,7 +101,9 @@ def read(page: Path) -> tuple[list[Program], list[str]]:
     return found, strays
 
 
-PROGRAMS = [program for page in PAGES for program in read(page)[0]]
+ALL = [program for page in PAGES for program in read(page)[0]]
+PROGRAMS = [program for program in ALL if not program.script]
+SCRIPTS = [program for program in ALL if program.script]
 TESTS = re.compile(r"^(?:async )?def test_", re.MULTILINE)
 
 
@@ -120,6 +127,22 @@ def test_program_runs_and_prints_what_the_page_says(
             assert printed.rstrip() == part.output.text.rstrip()
 
 
+@pytest.mark.parametrize("program", SCRIPTS, ids=str)
+def test_script_runs_and_prints_what_the_page_says(program: Program, tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(program.source, "utf-8")
+    result = subprocess.run(
+        [sys.executable, "-W", "error", "script.py"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    said = "".join(part.output.text for part in program.parts if part.output is not None)
+    assert result.stdout.rstrip() == said.rstrip()
+
+
 @pytest.mark.parametrize("program", [p for p in PROGRAMS if TESTS.search(p.source)], ids=str)
 def test_tests_on_a_page_pass(program: Program, tmp_path: Path) -> None:
     (tmp_path / "test_page.py").write_text(program.source, "utf-8")
@@ -138,8 +161,8 @@ def test_tests_on_a_page_pass(program: Program, tmp_path: Path) -> None:
 def test_no_python_block_is_left_out(page: Path) -> None:
     strays = read(page)[1]
     assert not strays, (
-        "accepted are `python`, `python continued` after a Python block, `text output` once after "
-        f"a Python block, `pycon` and `text`. Got: {strays}"
+        "accepted are `python`, `python script`, `python continued` after a Python block, `text "
+        f"output` once after a Python block, `pycon` and `text`. Got: {strays}"
     )
 
 

@@ -26,6 +26,7 @@ from mediators.driver.desk import UNREAD
 from mediators.driver.driver import SLOW_TURN
 from mediators.execution.signals import REMEMBERED
 from mediators.routing import BACKOFF
+from supervisors.pools.pool import PACE
 
 PAGE = (Path(__file__).parent.parent / "docs" / "reference.md").read_text("utf-8")
 
@@ -39,6 +40,7 @@ NAMES: dict[str, Any] = {
     "CRASH_GRACE": lifecycle.CRASH_GRACE,
     "UNRESPONSIVE_AFTER": lifecycle.UNRESPONSIVE_AFTER,
     "BACKOFF": BACKOFF,
+    "PACE": PACE,
     "REMEMBERED": REMEMBERED,
     "SLOW_TURN": SLOW_TURN,
     "UNREAD": UNREAD,
@@ -121,7 +123,7 @@ def test_every_function_and_event_is_on_the_page(module: Any) -> None:
     assert missing == []
 
 
-INNER = {"Debug", "Request", "attributes", "public_state"}
+INNER = {"Debug", "Request", "attributes", "public_state", "state_of"}
 """For the library itself."""
 
 
@@ -142,7 +144,7 @@ def test_the_tree_of_errors_is_that_of_the_classes() -> None:
     }
     expected = {
         name: next(
-            base.__name__ for base in cls.__bases__ if base.__name__ in {*errors, "Exception"}
+            base.__name__ for base in cls.__mro__[1:] if base.__name__ in {*errors, "Exception"}
         )
         for name, cls in errors.items()
     }

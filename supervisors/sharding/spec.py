@@ -53,8 +53,9 @@ class Shards(Child[A]):
     An actor that has crashed is started again, after the ``Backoff`` of its ``Child``, if messages
     wait for it; else with its next message. The ``isolation`` of the ``Child`` says how the
     processes are isolated. A process that has died is started again, and its shards with it; what
-    it had not begun is handled then. ``Resize(n)`` changes the number of hosts, ``GetShards`` tells
-    of them.
+    was still on its way there is handled then, what had arrived has failed with ``ActorDied``, and
+    is lost if it was one-way. ``Resize(n)`` changes the number of hosts, ``GetShards`` tells of
+    them.
 
     Raises TypeError or ValueError for what is not accepted.
     """
