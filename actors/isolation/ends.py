@@ -70,10 +70,11 @@ class RemoteError(Exception):
 @attrs.frozen
 class End:
     """How a process has ended, as the operating system tells it: the status of ``waitpid``, None
-    if nobody knows, and the most memory it has had resident (bytes)."""
+    if nobody knows, and the most memory it has had resident (bytes). ``why`` it never began."""
 
     status: int | None
     peak: int = 0
+    why: str = ""
 
     @property
     def signal(self) -> str | None:
@@ -141,6 +142,8 @@ def _how(end: End, verdict: Verdict | None, heartbeat: float | None) -> str:
         return f"was ended by {end.signal}"
     if end.code is not None:
         return f"left with exit code {end.code}"
+    if end.why:
+        return f"could not be started: {end.why}"
     return "has ended, and nobody can tell how: the process that watched over it has ended, too"
 
 

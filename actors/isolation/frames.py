@@ -148,7 +148,7 @@ class Begin(Struct, array_like=True, tag=20):
     """
 
     code: bytes
-    rising: bytes
+    rising: list[tuple[str, str]]
     home: str
     """The path of the place that holds the ref."""
     above: Address | None

@@ -21,7 +21,7 @@ from actors.isolation import shipping
 from actors.isolation.ends import End, ProcessDied, died
 from actors.isolation.far import Far, ForwardRoutes
 from actors.isolation.faults import error_of, exit_fault, exit_of, undecodable
-from actors.isolation.keeper import keeper_of, state_of
+from actors.isolation.keeper import keepers_of, state_of
 from actors.isolation.link import MAIN, Link
 from actors.isolation.options import check_isolation, check_platform
 from actors.isolation.outlet import Flight, Outlet
@@ -31,7 +31,7 @@ from actors.runtime.stages import Pending
 from actors.telemetry import ProcessEnded, ProcessStarted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from msgspec import Raw
 
@@ -64,9 +64,11 @@ class Isolated(Far):
     __slots__ = (
         "_beats",
         "_crashed",
+        "_cut_off",
         "_end",
         "_farewell",
         "_gone",
+        "_hurried",
         "_later",
         "_link",
         "_looking",
@@ -99,6 +101,10 @@ class Isolated(Far):
         """Its crash is reported already."""
         self._verdict: Verdict | None = None
         self._looking: Timer | None = None
+        self._cut_off: Timer | None = None
+        """The end of last words."""
+        self._hurried = False
+        """It was stopped before it was up."""
         self._beats = 0
         self._silent = 0
         self._state = "<in its own process>"
@@ -145,9 +151,13 @@ class Isolated(Far):
                 lambda: telemetry.emit(ProcessStarted(place.ref, worker.pid, worker.warm, seconds))
             )
         self._look()
+        if self._later:
+            place.request(self._catch_up)
+
+    def _catch_up(self, _: Place | None = None) -> None:
         later, self._later = self._later, []
-        if later:
-            place.request(lambda _: [each() for each in later])
+        for each in later:
+            each()
 
     def _too_early(self, what: Callable[[], object]) -> bool:
         """Whether the actor there is up and this place not quite yet; then ``what`` waits."""
@@ -164,15 +174,16 @@ class Isolated(Far):
         system = place.scheduler.system
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
-        descriptor = pages.make()
-        self._stack = os.memfd_create("understudy-stack", os.MFD_CLOEXEC)
+        descriptor = -1
         try:
+            descriptor = pages.make()
+            self._stack = os.memfd_create("understudy-stack", os.MFD_CLOEXEC)
             self._page = pages.Page(descriptor)
             link = self._link = Downlink(self, ours, self._page, options)
             link.stand_for(place)
             self._outlet = Outlet(link, MAIN, place)
             first = self._first_frame(link)
-            self._worker = keeper_of(system).start(
+            self._worker = keepers_of(system).start(
                 [theirs.fileno(), descriptor, self._stack],
                 warm=options.warm,
                 modules=shipping.modules_of(place.spec.factory, place.spec.args),
@@ -183,7 +194,8 @@ class Isolated(Far):
             raise
         finally:
             theirs.close()
-            os.close(descriptor)
+            if descriptor >= 0:
+                os.close(descriptor)
         link.start()
         link.send(first)
 
@@ -195,7 +207,7 @@ class Isolated(Far):
         above = None if place.house.parent is None else place.house.parent.ref._place
         return f.Begin(
             code=shipping.pack((spec.factory, spec.args), link.speak),
-            rising=shipping.pack(self._rising()),
+            rising=self._rising(),
             home=place.path,
             above=None if above is None else link.speak(above),
             name=place.name,
@@ -213,13 +225,19 @@ class Isolated(Far):
             log_levels=log_levels(),
         )
 
-    def _rising(self) -> list[type]:
+    def _rising(self) -> list[tuple[str, str]]:
         """The classes of events that somebody above takes: those that a worker can import."""
         place = self._place
         found = dict.fromkeys(place.scheduler.system.rising)
-        for above in place.ancestors:
-            found.update(dict.fromkeys(above._place.routes.messages))
-        return [each for each in found if shipping.is_importable(each)]
+        for each in self.taken_above():
+            if shipping.is_importable(each):
+                found[each.__module__, each.__qualname__] = None
+        return list(found)
+
+    def taken_above(self) -> Iterator[type]:
+        """The classes of what those above this place take."""
+        for above in self._place.ancestors:
+            yield from above._place.routes.messages
 
     def started(self, frame: f.Started) -> None:
         """The actor there is up, or has declined to run."""
@@ -252,6 +270,7 @@ class Isolated(Far):
     def _bring_down(self, exit: Exit) -> Steps:
         """Have the actor there end, and wait for the end of its process."""
         place = self._place
+        self._catch_up()
         assert self._gone is not None
         if self._end is None and self._link is not None:
             if isinstance(exit, Killed):
@@ -260,9 +279,10 @@ class Isolated(Far):
                 self._link.send(f.Stop(exit_fault(exit)))
             elif self._crashed:
                 grace = lifecycle.CRASH_GRACE + BEYOND
-                place.scheduler.timers.after(grace, self._terminate)
+                self._cut_off = place.scheduler.timers.after(grace, self._terminate)
         yield self._gone
-        if self._farewell is None and place.ending is not None and is_orderly(place.ending):
+        orderly = place.ending is not None and is_orderly(place.ending)
+        if self._farewell is None and orderly and not self._hurried:
             # It was to end in order, and has not.
             lifecycle.stop_failed(place, self._death())
         self._fail_flights()
@@ -304,6 +324,7 @@ class Isolated(Far):
         place, link = self._place, self._link
         assert link is not None and self._gone is not None and self._starting is not None
         link.read_rest()
+        link.close()
         if self._too_early(lambda: self._ended(end)):
             return
         telemetry = place.scheduler.telemetry
@@ -361,8 +382,9 @@ class Isolated(Far):
 
     def _let_go(self) -> None:
         """Give back what the process was spoken to by."""
-        if self._looking is not None:
-            self._looking.cancel()
+        for timer in (self._looking, self._cut_off):
+            if timer is not None:
+                timer.cancel()
         if self._link is not None:
             self._link.close()
         if self._page is not None:
@@ -379,6 +401,7 @@ class Isolated(Far):
 
     def _hurry(self) -> None:
         if self._place.state == "starting":
+            self._hurried = True
             self._terminate()
 
     def _terminate(self) -> None:
@@ -499,22 +522,27 @@ class Downlink(Link):
 
     def decode(self, payload: Raw) -> Any:
         """What has come from the worker may be whatever its actor handles, too."""
+        return self._decode(payload, lambda: takes(self._owner._place.spec))
+
+    def _decode(self, payload: Raw, more: Callable[[], Iterable[type]]) -> Any:
         try:
             return self.types.decode(payload)
         except UnknownType:
-            for message in takes(self._owner._place.spec):
-                self.types.offer(message)
+            for each in more():
+                self.types.offer(each)
             return self.types.decode(payload)
 
     def _rises(self, frame: f.Report) -> None:
-        place = self._owner._place
-        for message in self.system.rising:
-            self.types.offer(message)
-        for above in place.ancestors:
-            for message in above._place.routes.messages:
-                self.types.offer(message)
+        owner = self._owner
+        place = owner._place
+
+        def known() -> Iterator[type]:
+            yield from takes(place.spec)
+            yield from owner.taken_above()
+            yield from shipping.imported(self.system.rising)
+
         try:
-            event = self.decode(frame.payload)
+            event = self._decode(frame.payload, known)
         except UnknownType as unknown:
             # Nobody above takes it, or it would be known.
             logging.getLogger("actors").debug("%s: nobody takes a %s", place.path, unknown.name)

@@ -1,4 +1,4 @@
-"""The keeper of a system, seen from the system: it starts processes, ends them, and tells how they
+"""The keepers of a system, seen from the system: they start processes, end them, and tell how they
 ended. See :mod:`actors.isolation.keeper_process`."""
 
 from __future__ import annotations
@@ -10,6 +10,9 @@ import signal
 import socket
 import subprocess
 import sys
+from array import array
+from collections import deque
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,11 +25,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from actors.runtime.system import System
+    from actors.timers import Timer
 
 logger = logging.getLogger("actors")
 
 TERM_GRACE = 0.5
 """Seconds from SIGTERM to SIGKILL."""
+PATIENCE = 2.0
+"""Seconds a keeper has to end a worker that is to be killed, before it is ended itself."""
 LEAVING = 2.0
 """Seconds a keeper has to leave, once nobody needs it any more."""
 _PAUSE = 0.002
@@ -47,6 +53,9 @@ class Worker:
         """How it ended, once it has."""
         self._killing = False
         self._then: Callable[[], object] | None = None
+        self._last: Timer | None = None
+        self._hard: Timer | None = None
+        """SIGKILL, behind SIGTERM."""
 
     def when_known(self, then: Callable[[], object]) -> None:
         """Call ``then`` once its process id is known: it may be at work before we are told."""
@@ -61,12 +70,16 @@ class Worker:
             return
         self._killing = True
         self.send(signal.SIGTERM)
-        self._keeper.system.scheduler.timers.after(TERM_GRACE, self.kill)
+        self._hard = self._keeper.system.scheduler.timers.after(TERM_GRACE, self.kill)
 
     def kill(self) -> None:
-        """SIGKILL, to it and to what it has started; not more than that can be done."""
+        """SIGKILL, to it and to what it has started. Should the keeper not do it, it is ended, and
+        the worker with it."""
         self._killing = True
         self.send(signal.SIGKILL)
+        if self.end is None and self._last is None:
+            timers = self._keeper.system.scheduler.timers
+            self._last = timers.after(PATIENCE, self._keeper.end)
 
     def send(self, number: int) -> None:
         """A signal; nothing happens if it has ended."""
@@ -82,7 +95,7 @@ class Worker:
                 then()
         elif "failed" in notice:
             logger.error("A process could not be started: %s", notice["failed"])
-            self.over(End(None))
+            self.over(End(None, why=notice["failed"]))
         else:
             self.over(End(notice["ended"], notice["peak"]))
 
@@ -90,18 +103,185 @@ class Worker:
         """It has ended and is reaped."""
         if self.end is None:
             self.end = end
+            for timer in (self._hard, self._last):
+                if timer is not None:
+                    timer.cancel()
             self._ended(end)
 
 
 class Keeper:
-    """Made for a system when it first isolates an actor, closed when the last actor has stopped."""
+    """One keeper, of workers that need the same modules. ``import_failed`` is called if it ends
+    while it imports them."""
 
-    def __init__(self, system: System) -> None:
+    def __init__(
+        self, system: System, modules: Sequence[str], import_failed: Callable[[], object]
+    ) -> None:
         self.system = system
+        self._modules = list(modules)
+        self._import_failed = import_failed
         self._workers: dict[int, Worker] = {}
         self._control: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._next = 0
+        self._backlog: deque[tuple[bytes, list[int]]] = deque()
+        """Requests that its socket had no room for, with descriptors of our own."""
+
+    def start(
+        self, descriptors: Sequence[int], warm: bool, ended: Callable[[End], object]
+    ) -> Worker:
+        """As :meth:`Keepers.start`."""
+        if self._control is None:
+            self._open()
+        self._next += 1
+        worker = Worker(self, self._next, ended)
+        self._workers[self._next] = worker
+        request = {"do": "start", "id": self._next, "warm": warm, "modules": self._modules}
+        self.ask(descriptors, **request)
+        return worker
+
+    def ask(self, descriptors: Sequence[int] = (), /, **request: Any) -> None:
+        """One request. To a keeper that is gone it means nothing: its workers are gone with it."""
+        control = self._control
+        if control is None:
+            return
+        data = json.dumps(request).encode()
+        try:
+            if not self._backlog:
+                _send(control, data, descriptors)
+                return
+        except BlockingIOError:
+            self.system.nursery.start_soon(self._catch_up, control, name="keeper, writing")
+        except OSError:
+            return  # the reader is about to find out
+        if all(data != each for each, _ in self._backlog):
+            self._backlog.append((data, [os.dup(each) for each in descriptors]))
+
+    async def _catch_up(self, control: socket.socket) -> None:
+        """Send what has waited for room."""
+        with trio.CancelScope(shield=True):
+            while self._backlog:
+                data, descriptors = self._backlog[0]
+                try:
+                    _send(control, data, descriptors)
+                except BlockingIOError:
+                    try:
+                        await trio.lowlevel.wait_writable(control)
+                    except trio.ClosedResourceError:
+                        return
+                except OSError:
+                    return
+                else:
+                    self._backlog.popleft()
+                    _close_all(descriptors)
+
+    def end(self) -> None:
+        """End it at once: the kernel ends its workers with it."""
+        if self._process is not None:
+            self._process.kill()
+
+    def close(self) -> None:
+        """End it, and what it may still keep. Waits for it, some milliseconds usually."""
+        process = self._let_go()
+        if process is not None:
+            try:
+                process.wait(LEAVING)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        workers, self._workers = self._workers, {}
+        for worker in workers.values():
+            worker.over(End(None))
+
+    def _let_go(self) -> subprocess.Popen[bytes] | None:
+        control, self._control = self._control, None
+        process, self._process = self._process, None
+        if control is not None:
+            trio.lowlevel.notify_closing(control)
+            control.close()
+        while self._backlog:
+            _close_all(self._backlog.popleft()[1])
+        return process
+
+    def _open(self) -> None:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        options = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
+        try:
+            with theirs:
+                self._process = subprocess.Popen(
+                    [
+                        sys.executable,
+                        *options,
+                        "-P",
+                        str(PROGRAM),
+                        str(theirs.fileno()),
+                        str(os.getpid()),
+                        json.dumps(_import_path()),
+                        json.dumps(options),
+                    ],
+                    pass_fds=[theirs.fileno()],
+                    stdin=subprocess.DEVNULL,
+                    process_group=0,
+                )
+        except BaseException:
+            ours.close()
+            raise
+        ours.setblocking(False)
+        self._control = ours
+        self.system.nursery.start_soon(self._listen, ours, name="keeper")
+
+    async def _listen(self, control: socket.socket) -> None:
+        with trio.CancelScope(shield=True):
+            while True:
+                try:
+                    await trio.lowlevel.wait_readable(control)
+                    data = control.recv(LARGEST)
+                except trio.ClosedResourceError:
+                    return
+                except BlockingIOError:
+                    continue
+                except ConnectionResetError:
+                    data = b""
+                if not data:
+                    break
+                self._told(json.loads(data))
+            await self._lost()
+
+    def _told(self, notice: dict[str, Any]) -> None:
+        worker = self._workers.get(notice["id"])
+        if worker is None:
+            return
+        worker.told(notice)
+        if worker.end is not None:
+            del self._workers[notice["id"]]
+
+    async def _lost(self) -> None:
+        """The keeper has ended, by somebody else's hand or by what it has imported: the kernel ends
+        its workers with it. The next start makes another."""
+        process = self._let_go()
+        if process is None:
+            return
+        process.wait()
+        logger.error("The keeper of processes has ended (%s), and its workers with it", process)
+        workers, self._workers = self._workers, {}
+        if any(not each.pid for each in workers.values()):
+            self._import_failed()
+        for worker in workers.values():
+            while worker.pid and state_of(worker.pid) not in "ZX":  # noqa: ASYNC110
+                await trio.sleep(_PAUSE)
+            worker.over(End(None))
+
+
+class Keepers:
+    """The keepers of a system: one for each set of modules, since what a module does when it is
+    imported, and how long that takes, is nobody else's affair; and for each state of the
+    environment and of the import path, which are those of the start. Closed when the last actor has
+    stopped."""
+
+    def __init__(self, system: System) -> None:
+        self._system = system
+        self._keepers: dict[Any, Keeper] = {}
+        self._cold: set[tuple[str, ...]] = set()
+        """Modules that have ended their keeper."""
 
     def start(
         self,
@@ -113,106 +293,37 @@ class Keeper:
     ) -> Worker:
         """Start a process that inherits these descriptors, forked if ``warm`` and safe; ``ended``
         is called when it has ended and is reaped. Not a checkpoint. Raises OSError."""
-        if self._control is None:
-            self._open()
-        self._next += 1
-        worker = Worker(self, self._next, ended)
-        self._workers[self._next] = worker
-        request = {"do": "start", "id": self._next, "warm": warm, "modules": list(modules)}
-        self.ask(descriptors, **request)
-        return worker
-
-    def ask(self, descriptors: Sequence[int] = (), /, **request: Any) -> None:
-        """One request. To a keeper that is gone it means nothing: its workers are gone with it."""
-        if self._control is None:
-            return
-        data = json.dumps(request).encode()
-        try:
-            socket.send_fds(self._control, [data], descriptors)
-        except (BrokenPipeError, ConnectionResetError):
-            pass  # the reader is about to find out
+        needed = tuple(modules)
+        if not warm or needed in self._cold:
+            warm, needed = False, ()
+        key = (needed, tuple(_import_path()), frozenset(os.environb.items()))
+        keeper = self._keepers.get(key)
+        if keeper is None:
+            failed = partial(self._cold.add, needed)
+            keeper = self._keepers[key] = Keeper(self._system, needed, failed)
+        return keeper.start(descriptors, warm, ended)
 
     def close(self) -> None:
-        """End the keeper, and what it may still keep. Waits for it, some milliseconds usually."""
-        control, self._control = self._control, None
-        process, self._process = self._process, None
-        if control is not None:
-            trio.lowlevel.notify_closing(control)
-            control.close()
-        if process is not None:
-            try:
-                process.wait(LEAVING)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-
-    def _open(self) -> None:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        options = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
-        with theirs:
-            self._process = subprocess.Popen(
-                [
-                    sys.executable,
-                    *options,
-                    "-P",
-                    str(PROGRAM),
-                    str(theirs.fileno()),
-                    str(os.getpid()),
-                    json.dumps(_import_path()),
-                    json.dumps(options),
-                ],
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                process_group=0,
-            )
-        self._control = ours
-        self.system.nursery.start_soon(self._listen, ours, name="keeper")
-
-    async def _listen(self, control: socket.socket) -> None:
-        with trio.CancelScope(shield=True):
-            while True:
-                try:
-                    await trio.lowlevel.wait_readable(control)
-                    data = control.recv(LARGEST, socket.MSG_DONTWAIT)
-                except trio.ClosedResourceError:
-                    return
-                except BlockingIOError:
-                    continue
-                except ConnectionResetError:
-                    data = b""
-                if not data:
-                    break
-                self._told(json.loads(data))
-        await self._lost()
-
-    def _told(self, notice: dict[str, Any]) -> None:
-        worker = self._workers.get(notice["id"])
-        if worker is None:
-            return
-        worker.told(notice)
-        if worker.end is not None:
-            del self._workers[notice["id"]]
-
-    async def _lost(self) -> None:
-        """The keeper has ended, by somebody else's hand: the kernel ends its workers with it. The
-        next start makes another."""
-        control, self._control = self._control, None
-        process, self._process = self._process, None
-        if control is None or process is None:
-            return
-        control.close()
-        process.wait()
-        logger.error("The keeper of processes has ended (%s), and its workers with it", process)
-        workers, self._workers = self._workers, {}
-        for worker in workers.values():
-            while worker.pid and state_of(worker.pid) not in "ZX":  # noqa: ASYNC110
-                await trio.sleep(_PAUSE)
-            worker.over(End(None))
+        """End them all."""
+        for keeper in self._keepers.values():
+            keeper.close()
 
 
-def keeper_of(system: System) -> Keeper:
-    """The keeper of a system, made on first use."""
-    return system.shared(("keeper",), lambda: Keeper(system))
+def keepers_of(system: System) -> Keepers:
+    """The keepers of a system, made on first use."""
+    return system.shared(("keepers",), lambda: Keepers(system))
+
+
+def _send(control: socket.socket, data: bytes, descriptors: Sequence[int]) -> None:
+    """One packet, with descriptors if there are any."""
+    numbers = array("i", descriptors)
+    rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, numbers)] if descriptors else []
+    control.sendmsg([data], rights)
+
+
+def _close_all(descriptors: Sequence[int]) -> None:
+    for each in descriptors:
+        os.close(each)
 
 
 def state_of(pid: int) -> str:

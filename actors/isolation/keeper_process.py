@@ -40,6 +40,15 @@ COLD = (
 )
 
 
+HANDLED = (signal.SIGCHLD, signal.SIGTERM)
+"""The signals a keeper has handlers for."""
+
+
+def opened() -> set[str]:
+    """What this process has open, by number."""
+    return set(os.listdir("/proc/self/fd"))
+
+
 def die_with_parent(number: int, parent: int) -> None:
     """Have the kernel send this process a signal when its parent ends, be it killed."""
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, number, 0, 0, 0)
@@ -57,8 +66,8 @@ class KeeperProcess:
         """Of each process id the number by which it is spoken of."""
         self._spawned: dict[int, subprocess.Popen[bytes]] = {}
         """Kept, or the module would reap them at a time of its own."""
-        self._single = True
-        """Nothing that was imported here has started a thread."""
+        self._harmless = True
+        """Nothing that was imported here has started a thread or opened anything."""
         self._wake, wake = socket.socketpair()
         self._wake.setblocking(False)
         wake.setblocking(False)
@@ -94,7 +103,7 @@ class KeeperProcess:
 
     def _start(self, request: dict[str, Any], descriptors: list[int]) -> None:
         number = request["id"]
-        warm = bool(request["warm"]) and self._single and self._import(request["modules"])
+        warm = bool(request["warm"]) and self._harmless and self._import(request["modules"])
         try:
             pid = self._fork(descriptors) if warm else self._spawn(descriptors)
         except OSError as error:
@@ -110,26 +119,31 @@ class KeeperProcess:
         """Import what the worker will need, here, where it is done once. Whether it may be forked
         afterwards. What cannot be imported is the worker's to say."""
         new = [each for each in (WORKER, *modules) if each not in sys.modules]
+        before = opened()
         for each in new:
             with suppress(BaseException):
                 importlib.import_module(each)
         if new:
             gc.collect()
             gc.freeze()
-            self._single = len(os.listdir("/proc/self/task")) == 1
-        return self._single
+            threads = len(os.listdir("/proc/self/task"))
+            self._harmless = threads == 1 and opened() == before
+        return self._harmless
 
     def _fork(self, descriptors: list[int]) -> int:
         keeper = os.getpid()
         sys.stdout.flush()
         sys.stderr.flush()
+        # Until the child has handlers of its own, a signal to it would be taken for one to us.
+        signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)
         pid = os.fork()
         if pid == 0:
             try:
                 os.setpgid(0, 0)
                 signal.set_wakeup_fd(-1)
-                for number in (signal.SIGCHLD, signal.SIGTERM):
+                for number in HANDLED:
                     signal.signal(number, signal.SIG_DFL)
+                signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)
                 for each in (self._control, self._wake, self._writing):
                     each.close()
                 sys.modules[WORKER].main(*descriptors, keeper)
@@ -137,6 +151,7 @@ class KeeperProcess:
                 traceback.print_exc()
             finally:
                 os._exit(1)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)
         with suppress(OSError):
             os.setpgid(pid, pid)
         return pid

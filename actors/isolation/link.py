@@ -8,6 +8,7 @@ inlet; its answer goes back by its number.
 from __future__ import annotations
 
 import logging
+import sys
 from abc import ABC, abstractmethod
 from collections import deque
 from time import perf_counter
@@ -22,6 +23,7 @@ from actors.isolation import frames as f
 from actors.isolation.far import FarPlace
 from actors.isolation.faults import error_of, exit_fault, exit_of, undecodable
 from actors.isolation.inlet import Inlet, answer_of
+from actors.isolation.outlet import BLOCKED
 from actors.isolation.wire import WireTypes
 from actors.payloads.names import NotEncodable
 from actors.place import factory_name
@@ -89,6 +91,8 @@ class Link(ABC):
         self._kept: set[Place] = set()
         """Those of them that somebody watches, or where something waits, whoever has a ref."""
         self._main: FarPlace | Place | None = None
+        self._watchers: set[FarWatcher] = set()
+        """Those of the other end who wait for the end of somebody here."""
         self._questions: dict[int, Pending] = {}
         self._out: list[f.Frame] = []
         """What the next packet consists of, of about ``_size`` bytes."""
@@ -401,11 +405,17 @@ class Link(ABC):
             exit = exit_fault(Crashed(NoSuchActor("The place is gone.")))
             self._tell_down(frame.target, 0, exit)
         elif place.running:
-            place.watch(FarWatcher(self, frame.target, place.incarnation))
+            watcher = FarWatcher(self, frame.target, place)
+            self._watchers.add(watcher)
+            place.watch(watcher)
         else:
             never = Crashed(NoSuchActor(f"{place.path} is {place.state} and never ran."))
             exit = exit_fault(place.exit or never)
             self._tell_down(frame.target, place.incarnation, exit)
+
+    def watched(self, watcher: FarWatcher) -> None:
+        """It has told what it was to tell."""
+        self._watchers.discard(watcher)
 
     def _tell_down(self, target: int, incarnation: int, exit: f.Fault) -> None:
         self.send(f.Down(target, incarnation, exit))
@@ -453,6 +463,9 @@ class Link(ABC):
         for far in list(self._fars.values()):
             far.lose(gone)
         self._kept.clear()
+        for watcher in self._watchers:
+            watcher.cancel()
+        self._watchers.clear()
         for pending in self._questions.values():
             pending.resolve(None)
         self._questions.clear()
@@ -460,7 +473,12 @@ class Link(ABC):
             self.arrivals.pop(arrival.number).drop()
 
     async def drained(self) -> None:
-        """Wait until everything is written that was to be sent. A checkpoint."""
+        """Wait until everything is written that was to be sent: these are last words, and wait for
+        nobody to take what came before. A checkpoint."""
+        self.window = sys.maxsize
+        for far in list(self._fars.values()):
+            far.suspended &= ~BLOCKED
+            far.look()
         while not self._closed and self._is_at_work:  # noqa: ASYNC110
             await trio.sleep(_PAUSE)
 
@@ -475,7 +493,7 @@ class Link(ABC):
         """Read packets, and do what they say, until there are no more."""
         broken: f.BrokenLink | None = None
         with trio.CancelScope(shield=True):
-            while broken is None:
+            while broken is None and not self._closed:
                 try:
                     await trio.lowlevel.wait_readable(self._connection)
                     data = self._connection.recv(CHUNK)
@@ -567,16 +585,22 @@ class Link(ABC):
 class FarWatcher:
     """Somebody at the other end waits for the end of an incarnation here."""
 
-    __slots__ = ("_incarnation", "_link", "_target")
+    __slots__ = ("_incarnation", "_link", "_place", "_target")
 
-    def __init__(self, link: Link, target: int, incarnation: int) -> None:
+    def __init__(self, link: Link, target: int, place: Place) -> None:
         self._link = link
         self._target = target
-        self._incarnation = incarnation
+        self._place = place
+        self._incarnation = place.incarnation
 
     def resolve(self, exit: Exit, /) -> None:
         """It has ended."""
+        self._link.watched(self)
         self._link.send(f.Down(self._target, self._incarnation, exit_fault(exit)))
+
+    def cancel(self) -> None:
+        """Nobody is at the other end any more."""
+        self._place.unwatch(self)
 
 
 def packed(frames: list[f.Frame]) -> bytearray:

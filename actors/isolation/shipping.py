@@ -3,6 +3,7 @@ imported. Only a worker unpickles, and only what its parent sends over their own
 
 from __future__ import annotations
 
+import importlib
 import io
 import pickle
 import sys
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from actors.ref import Ref
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator
 
     from actors.isolation.frames import Address
     from actors.place import Place
@@ -86,6 +87,18 @@ def is_importable(cls: type) -> bool:
     for part in cls.__qualname__.split("."):
         found = getattr(found, part, None)
     return found is cls and cls.__module__ != "__main__"
+
+
+def imported(names: Iterable[tuple[str, str]]) -> Iterator[type]:
+    """The classes of these modules and names; those that are not to be had here are left out."""
+    for module, name in names:
+        try:
+            found: Any = importlib.import_module(module)
+            for part in name.split("."):
+                found = getattr(found, part)
+        except Exception:
+            continue
+        yield found
 
 
 def check(factory: Any, args: tuple[Any, ...]) -> None:

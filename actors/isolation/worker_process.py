@@ -83,9 +83,9 @@ class Top:
     def start(self) -> None:
         """Make the actor."""
         begin, link, scheduler = self.begin, self.link, self.system.scheduler
+        self.system.rising = begin.rising
         try:
             factory, args = shipping.unpack(begin.code, link.hear)
-            self.system.rising = tuple(shipping.unpack(begin.rising, link.hear))
         except BaseException as error:
             self._failed(error)
             return

@@ -119,6 +119,8 @@ class Scheduler:
                     await trio.lowlevel.wait_task_rescheduled(_never_aborts)
                     continue
                 await trio.lowlevel.checkpoint()
+            # What the last to be closed has brought about.
+            self.pump(TURNS_PER_YIELD)
 
     def defer(self, call: Callable[[bool], object]) -> None:
         """Have a function called once nothing is ready any more and everybody who was woken has

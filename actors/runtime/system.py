@@ -104,8 +104,8 @@ class System:
         self.beat: Callable[[], object] = lambda: None
         """Called by ``Actor.heartbeat``: somebody may watch over this process."""
         self.id_prefix = f"{self.random.getrandbits(32):08x}"
-        self.rising: tuple[type, ...] = ()
-        """Classes of events that somebody above the whole system takes."""
+        self.rising: list[tuple[str, str]] = []
+        """Classes of events that somebody above the whole system takes, by module and name."""
         self.ids = IdRange(0, 1 << 62, 1 << 40)
         self._watchdog = watchdog
         self._shared: dict[Hashable, Closeable] | None = {}

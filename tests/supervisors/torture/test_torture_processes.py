@@ -45,15 +45,14 @@ def seconds(request: pytest.FixtureRequest) -> float:
 
 def run(main: Any, seconds: float) -> None:
     """Run it under trio; whatever it leaves is a failure."""
-    before = descriptors()
+    before = descriptors(), children()
 
     async def bounded() -> None:
         with trio.fail_after(seconds + PATIENCE):
             await main()
 
     trio.run(bounded)
-    assert children() == []
-    assert descriptors() == before
+    assert (descriptors(), children()) == before
 
 
 def lines(path: Path) -> list[str]:

@@ -1,0 +1,444 @@
+"""The keeper starts processes, ends them and reaps them, and is in nobody's way meanwhile."""
+
+from __future__ import annotations
+
+import os
+import signal
+import textwrap
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+
+from actors import (
+    ActorDied,
+    Crashed,
+    Killed,
+    Process,
+    Ref,
+    Shutdown,
+    StartFailed,
+    System,
+    open_system,
+)
+from actors.isolation import keeper as keepers
+from actors.telemetry import ProcessStarted
+from supervisors import Child, DynamicSupervisor, StartChild, one_for_one
+from tests.actors.isolation.far_actors import Fail, Far, Note, Pid, Plus, Slowly
+from tests.actors.isolation.guarded import real
+
+FAR = """
+import os, random, socket, sys, threading, time
+from tests.actors.isolation.far_actors import Far
+
+{first}
+
+class Odd(Far):
+    pass
+"""
+
+
+def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, first: str) -> Any:
+    """A module with an actor, which does something when it is imported in another process."""
+    first = textwrap.dedent(first).strip().replace("HERE", str(os.getpid()))
+    (tmp_path / f"{name}.py").write_text(FAR.format(first=first), "utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    import importlib
+
+    return importlib.import_module(name)
+
+
+def keeper_of(ref: Ref[Any]) -> int:
+    """The process of the keeper."""
+    return int(ref._place.actor._worker._keeper._process.pid)
+
+
+def is_running(pid: int) -> bool:
+    """Whether a process exists and is no zombie."""
+    return keepers.state_of(pid) not in "ZX"
+
+
+async def two(system: System, **keywords: Any) -> tuple[Ref[Any], Ref[Any]]:
+    """Two isolated actors under one supervisor."""
+    refs = []
+    for name in ("one", "two"):
+        # Each under a supervisor of its own, which waits for nobody else.
+        await system.start(one_for_one(Child(Far, name=name, isolation="process", **keywords)))
+        refs.append(system.whereis(name))
+    assert refs[0] is not None and refs[1] is not None
+    return refs[0], refs[1]
+
+
+# -- what a module does when it is imported is its actor's affair
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        "if os.getppid() == HERE or os.getpid() != HERE: os._exit(9)",
+        "if os.getpid() != HERE: os.kill(os.getpid(), 11)",
+        "if os.getpid() != HERE: sys.exit(1)",
+        "if os.getpid() != HERE: raise KeyboardInterrupt",
+        "if os.getpid() != HERE: raise ValueError('no import')",
+    ],
+    ids=["leaves", "crashes", "exits", "interrupts", "raises"],
+)
+@real
+async def test_a_module_that_cannot_be_imported_ends_nobody_elses_process(
+    first: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The keeper imports it ahead; but if that ends the keeper, it ends all of them."""
+    odd = module(tmp_path, monkeypatch, "odd_import", first)
+    async with open_system() as system:
+        one, _ = await two(system)
+        pid = await one.call(Pid())
+        with pytest.raises(StartFailed):
+            await system.start(Child(odd.Odd, isolation="process", restart="temporary"))
+        assert await one.call(Pid()) == pid
+        assert one.incarnation == 1
+
+
+@real
+async def test_a_module_that_takes_long_to_import_keeps_nobody_waiting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others die meanwhile, and are restarted."""
+    odd = module(tmp_path, monkeypatch, "slow_import", "if os.getpid() != HERE: time.sleep(1.5)")
+    async with open_system() as system:
+        one, _ = await two(system)
+        async with trio.open_nursery() as nursery:
+            started: list[float] = []
+
+            async def start() -> None:
+                await system.start(Child(odd.Odd, isolation="process"))
+                started.append(trio.current_time())
+
+            nursery.start_soon(start)
+            for _ in range(10):
+                await trio.lowlevel.checkpoint()
+            with pytest.raises(ActorDied) as died:
+                await one.call(Fail("exit"))
+            assert "exit code 3" in str(died.value.__cause__)
+            assert await one.call(Plus(1)) == 1
+            # All that while the import went on.
+            assert started == []
+
+
+@real
+async def test_what_a_module_opens_when_it_is_imported_is_not_shared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A connection that two processes write into, or an offset that both move, is nobody's."""
+    path = tmp_path / "shared"
+    path.write_text("abcdefgh", "utf-8")
+    odd = module(tmp_path, monkeypatch, "opens", f"FILE = os.open({str(path)!r}, os.O_RDONLY)")
+    warm: list[bool] = []
+    async with open_system() as system:
+        system.telemetry.listen(lambda each: warm.append(each.warm), ProcessStarted)
+        refs = [await system.start(Child(odd.Odd, isolation="process")) for _ in range(2)]
+        read = [await reads(ref, "opens") for ref in refs]
+        assert read == ["abcd", "abcd"], f"forked: {warm}"
+    os.close(odd.FILE)
+
+
+async def reads(ref: Ref[Any], name: str) -> str:
+    """Four bytes of a file that a module has opened."""
+    from actors.introspection import _request
+
+    def look(place: Any) -> str:
+        import importlib
+        import os
+
+        return os.read(importlib.import_module(name).FILE, 4).decode()
+
+    return await _request(ref, look, 5.0, inside=True)
+
+
+@real
+async def test_forked_processes_draw_different_numbers() -> None:
+    async with open_system() as system:
+        one, other = await two(system)
+        assert await draws(one) != await draws(other)
+
+
+async def draws(ref: Ref[Any]) -> list[Any]:
+    """What a process takes for random."""
+    from actors.introspection import _request
+
+    def look(place: Any) -> list[Any]:
+        import random
+        import tempfile
+        import uuid
+
+        return [random.random(), tempfile.mktemp(), str(uuid.uuid4())]
+
+    return await _request(ref, look, 5.0, inside=True)
+
+
+@real
+async def test_where_modules_are_found_and_the_environment_are_those_of_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And not those of the time at which the first process of the system was started."""
+    async with open_system() as system:
+        await two(system)
+        odd = module(tmp_path, monkeypatch, "comes_later", "LATER = os.environ.get('LATER')")
+        monkeypatch.setenv("LATER", "yes")
+        for warm in (True, False):
+            ref = await system.start(Child(odd.Odd, isolation=Process(warm=warm)))
+            assert await ref.call(Plus(1)) == 1
+            assert await later(ref) == "yes"
+
+
+async def later(ref: Ref[Any]) -> str | None:
+    """What the environment of a process says."""
+    from actors.introspection import _request
+
+    def look(place: Any) -> str | None:
+        import os
+
+        return os.environ.get("LATER")
+
+    return await _request(ref, look, 5.0, inside=True)
+
+
+# -- signals
+
+
+@real
+async def test_a_stop_right_after_the_fork_is_that_of_one_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fork has the handlers of the keeper until it has put its own in place."""
+    odd = module(
+        tmp_path,
+        monkeypatch,
+        "slow_fork",
+        """
+        if os.getpid() != HERE:
+            os.register_at_fork(after_in_child=lambda: time.sleep(0.3))
+        """,
+    )
+    async with open_system() as system:
+        one, _ = await two(system)
+        pid = await one.call(Pid())
+        # Only now does the keeper import what makes the next forks slow.
+        await (await system.start(Child(odd.Odd, isolation="process"))).call(Pid())
+        child = Child(odd.Odd, isolation="process", start_timeout=0.15, restart="temporary")
+        with pytest.raises(StartFailed):
+            await system.start(child)
+        assert await one.call(Pid()) == pid
+        assert one.incarnation == 1
+
+
+@real
+async def test_a_keeper_that_is_suspended_holds_up_no_call_and_no_stop() -> None:
+    """It can do nothing for its workers then; but the end of the system is the end of it."""
+    with trio.fail_after(10):
+        async with open_system() as system:
+            ref = await system.start(
+                Child(Far, isolation="process", shutdown=0.2, restart="temporary")
+            )
+            pid = await ref.call(Pid())
+            keeper = keeper_of(ref)
+            os.kill(keeper, signal.SIGSTOP)
+            assert await ref.call(Plus(1)) == 1
+            ref.cast(Fail("loop"))
+            with trio.move_on_after(3):
+                await ref.stop()
+        deadline = time.monotonic() + 3
+        while (is_running(pid) or is_running(keeper)) and time.monotonic() < deadline:
+            await trio.sleep(0.01)
+        assert not is_running(pid) and not is_running(keeper)
+
+
+@real
+async def test_a_keeper_that_reads_nothing_holds_up_nobody() -> None:
+    """Requests to it go through a socket, which is full at some time."""
+    async with open_system() as system:
+        ref = await system.start(Child(Far, isolation="process", restart="temporary"))
+        await ref.call(Pid())
+        keeper = keeper_of(ref)
+        os.kill(keeper, signal.SIGSTOP)
+        try:
+            signal.signal(signal.SIGALRM, _too_long)
+            signal.setitimer(signal.ITIMER_REAL, 2)
+            worker = ref._place.actor._worker
+            for _ in range(3000):
+                worker.send(0)
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            assert await ref.call(Plus(1)) == 1
+        finally:
+            os.kill(keeper, signal.SIGCONT)
+        await ref.stop()
+
+
+def _too_long(*_: object) -> None:
+    raise AssertionError("The event loop stands still")
+
+
+@real
+async def test_many_processes_are_started_and_ended_at_once() -> None:
+    """More requests than its socket holds."""
+    async with open_system() as system:
+        supervisor = await system.start(Child(DynamicSupervisor, restart="temporary"))
+        child = Child(Far, isolation="process", restart="temporary", shutdown="kill")
+        refs: list[Ref[Any]] = []
+
+        async def start() -> None:
+            refs.append(await supervisor.call(StartChild(child), timeout=30))
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(40):
+                nursery.start_soon(start)
+        pids = [await ref.call(Pid()) for ref in refs]
+        assert len(set(pids)) == 40
+        await supervisor.stop()
+        assert not any(map(is_running, pids))
+
+
+@real
+async def test_the_death_of_the_keeper_during_a_start_is_a_failed_start() -> None:
+    async with open_system() as system:
+        ref = await system.start(Child(Far, isolation="process", restart="temporary"))
+        keeper = keeper_of(ref)
+        os.kill(keeper, signal.SIGSTOP)
+        async with trio.open_nursery() as nursery:
+
+            async def start() -> None:
+                with pytest.raises(StartFailed):
+                    await system.start(Child(Far, isolation="process", restart="temporary"))
+
+            nursery.start_soon(start)
+            for _ in range(10):
+                await trio.lowlevel.checkpoint()
+            os.kill(keeper, signal.SIGKILL)
+        assert await ref.wait() is not None
+        again = await system.start(Child(Far, isolation="process"))
+        assert await again.call(Plus(1)) == 1
+        assert keeper_of(again) != keeper
+
+
+@real
+async def test_the_keeper_may_die_again_and_again() -> None:
+    child = Child(Far, name="far", isolation="process")
+    async with open_system(one_for_one(child, max_restarts=100)) as system:
+        ref = system.whereis("far")
+        assert ref is not None
+        keepers_seen = set()
+        for number in range(5):
+            assert await ref.call(Plus(1)) == 1
+            ref.cast(Note(str(number)))
+            keepers_seen.add(keeper_of(ref))
+            incarnation = ref.incarnation
+            os.kill(keeper_of(ref), signal.SIGKILL)
+            while ref.incarnation == incarnation or ref.state != "up":
+                await trio.sleep(0.001)
+        assert len(keepers_seen) == 5
+
+
+@real
+async def test_everybody_may_be_killed_at_once() -> None:
+    child = Child(Far, name="far", isolation="process")
+    async with open_system(one_for_one(child, max_restarts=100)) as system:
+        ref = system.whereis("far")
+        assert ref is not None
+        for _ in range(5):
+            pid, incarnation = await ref.call(Pid()), ref.incarnation
+            answers: list[Any] = []
+
+            async def ask(answers: list[Any] = answers) -> None:
+                try:
+                    await ref.call(Slowly("never"))
+                except ActorDied as died:
+                    answers.append(died)
+
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(ask)
+                page = ref._place.actor._page
+                before = page.latest
+                while page.latest == before:
+                    await trio.lowlevel.checkpoint()
+                os.kill(pid, signal.SIGKILL)
+                os.kill(keeper_of(ref), signal.SIGKILL)
+            assert len(answers) == 1
+            while ref.incarnation == incarnation or ref.state != "up":
+                await trio.sleep(0.001)
+
+
+@real
+async def test_a_process_that_was_told_to_stop_and_has_done_so_is_not_called_crashed() -> None:
+    """Whatever the moment at which the stop comes."""
+    async with open_system() as system:
+        supervisor = await system.start(Child(DynamicSupervisor, restart="temporary"))
+        for number in range(8):
+            child = Child(Far, isolation="process", restart="temporary")
+            ends: list[Any] = []
+
+            async def start(child: Any = child, ends: list[Any] = ends) -> None:
+                with trio.CancelScope():
+                    try:
+                        ref = await supervisor.call(StartChild(child), timeout=10)
+                        ends.append(await ref.wait())
+                    except Exception as error:
+                        ends.append(error)
+
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(start)
+                tree = supervisor._place.actor._tree
+                while not tree.entries:
+                    await trio.lowlevel.checkpoint()
+                [entry] = tree.entries.values()
+                place = entry.place
+                for _ in range(number * 3):
+                    await trio.sleep(0.001)
+                await place.ref.stop()
+            [end] = ends
+            assert not isinstance(end, Crashed), end
+            assert isinstance(place.exit, Crashed | Killed) == isinstance(end, StartFailed | Killed)
+
+
+@real
+async def test_a_stop_that_crosses_the_news_that_it_is_up_is_no_crash(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The same, at the very moment: it is told to end, and then comes what it has said before."""
+    from actors.isolation.isolated import Isolated
+    from actors.runtime import lifecycle
+
+    started = Isolated.started
+    places: list[Any] = []
+
+    def stop_first(self: Isolated, frame: Any) -> None:
+        places.append(self._place)
+        lifecycle.end(self._place, Shutdown("enough"))
+        started(self, frame)
+
+    monkeypatch.setattr(Isolated, "started", stop_first)
+    async with open_system() as system:
+        with suppress(StartFailed):
+            await system.start(Child(Far, isolation="process", restart="temporary"))
+        while places[0].running:
+            await trio.sleep(0.001)
+        assert "SIGTERM" not in str(places[0].exit)
+
+
+@real
+async def test_a_fork_that_fails_says_so() -> None:
+    """Its start fails with what the operating system has said."""
+
+    async with open_system() as system:
+        ref = await system.start(Child(Far, isolation="process"))
+        worker = ref._place.actor._worker
+        ended: list[Any] = []
+        from actors.isolation.keeper import Worker
+
+        failing = Worker(worker._keeper, 77, ended.append)
+        failing.told({"id": 77, "failed": "BlockingIOError: no more processes"})
+        from actors.isolation.ends import died
+
+        text = str(died("/x", 0, ended[0]))
+        assert "no more processes" in text, text
