@@ -63,8 +63,8 @@ def process(
     out
         Where everything is kept: the journal, texts, thumbnails, the report.
     redo
-        Process those files anew whose path below the directory matches, such as "*.pdf". May be
-        given several times.
+        Process those files anew whose path below the directory matches, such as "*.pdf"; if one is
+        in an archive, all of that. May be given several times.
     chaos
         At so many pieces of work, from 0 to 1, a converter crashes, hangs or swells.
     workers
@@ -154,8 +154,9 @@ def conclusion(out: Path) -> str:
         f"{found.statuses.get(each, 0):,} {each}" for each in ordered(STATUSES, found.statuses)
     ]
     return (
-        f"{found.files:,} files, those in archives included: {', '.join(counts)}; "
-        f"{duration(found.ended - found.started)}\nThe report: {out / PAGE}"
+        f"{found.files:,} files, those in archives included; "
+        f"{duration(found.ended - found.started)}\n"
+        f"{', '.join(counts)}\nThe report: {out / PAGE}"
     )
 
 

@@ -11,11 +11,11 @@ import trio
 
 from actors import Actor, Call, Ref, handles
 from examples.file_pipeline.kinds import Kind
-from examples.file_pipeline.pipeline import CONVERTERS, Pipeline, Settings
+from examples.file_pipeline.pipeline import CONVERTERS, JOURNAL, Pipeline, Settings
 from examples.file_pipeline.report import Entry, summarize, write_html, write_json
 from examples.file_pipeline.sources import Source, Walked, walk
 from examples.file_pipeline.workflows import UNKNOWN, File, Outcome, undone
-from mediators import Start, StartConflict, WorkflowEnded
+from mediators import SqliteJournal, Start, StartConflict, WorkflowEnded
 from supervisors import GetPool
 
 if TYPE_CHECKING:
@@ -36,11 +36,13 @@ CLOSED = Kind("other", "directory", "a directory")
 class Progress:
     """How far it is. ``total`` counts the files, without those in archives, and is None until all
     have been found; ``ended`` those that have ended, by how they did, of which ``before`` had ended
-    when this run began; ``within`` those in archives that have."""
+    when this run began; ``known`` are more of those, whose end has not been looked at yet;
+    ``within`` counts the files in archives that have ended."""
 
     total: int | None
     ended: dict[str, int]
     before: int
+    known: int
     within: int
     under_way: int
     bytes: int
@@ -76,6 +78,7 @@ class Feeder(Actor):
     _outcomes: list[Outcome] = attrs.field(init=False, factory=list)
     _ended: Counter[str] = attrs.field(init=False, factory=Counter)
     _before: int = attrs.field(init=False, default=0)
+    _known: set[str] = attrs.field(init=False, factory=set)
     _bytes: int = attrs.field(init=False, default=0)
     _within: int = attrs.field(init=False, default=0)
     _under_way: int = attrs.field(init=False, default=0)
@@ -94,6 +97,7 @@ class Feeder(Actor):
             None if self._walked is None else len(self._walked.sources),
             dict(self._ended),
             self._before,
+            len(self._known),
             self._within,
             self._under_way,
             self._bytes,
@@ -104,16 +108,21 @@ class Feeder(Actor):
         """All of it; in the end the program ends."""
         pipeline = self.system.whereis(PIPELINE)
         assert pipeline is not None, "it is started before its feeder"
-        self._walked = await trio.to_thread.run_sync(
+        walked = await trio.to_thread.run_sync(
             walk, self.root, self.settings.out, abandon_on_cancel=True
         )
+        over = await trio.to_thread.run_sync(self.over, abandon_on_cancel=True)
+        self._known = {
+            each.path for each in walked.sources if each.path in over and not self.again(each.path)
+        }
+        self._walked = walked
         room = trio.Semaphore(AT_ONCE)
         async with trio.open_nursery() as nursery:
-            for source in self._walked.sources:
+            for source in walked.sources:
                 await room.acquire()
                 nursery.start_soon(self.process, pipeline, source, room)
         restarts = {name: await self.restarts(name) for name in CONVERTERS}
-        await trio.to_thread.run_sync(self.report, self._walked, restarts)
+        await trio.to_thread.run_sync(self.report, walked, restarts)
         self._done = True
         with trio.move_on_after(LAST_LOOK):
             await self._last_look.wait()
@@ -127,6 +136,7 @@ class Feeder(Actor):
         finally:
             self._under_way -= 1
             room.release()
+        self._known.discard(source.path)
         self._outcomes.append(outcome)
         self._ended[outcome.status] += 1
         self._before += 0 < outcome.ended < self._began
@@ -134,9 +144,19 @@ class Feeder(Actor):
         self._within += sum(1 for _ in within(outcome)) - 1
 
     async def outcome(self, pipeline: Ref[Pipeline], source: Source) -> Outcome:
-        """What becomes of a file, or has become of it already."""
+        """What becomes of a file, or has become of it already. An archive is begun anew for one of
+        the files in it, too."""
+        again = self.again(source.path)
+        outcome = await self.end(pipeline, source, again)
+        if not again and 0 < outcome.ended < self._began:
+            if any(self.again(each.source.path) for each in within(outcome)):
+                return await self.end(pipeline, source, again=True)
+        return outcome
+
+    async def end(self, pipeline: Ref[Pipeline], source: Source, again: bool) -> Outcome:
+        """The end of a file's workflow, which is started unless it was before."""
         file = File(source, str(self.settings.out))
-        start: Any = Start(file, policy="replace" if self.again(source.path) else "join")
+        start: Any = Start(file, policy="replace" if again else "join")
         try:
             handle = await pipeline.call(start, timeout=None)
         except StartConflict:  # it has changed since
@@ -146,6 +166,12 @@ class Feeder(Actor):
             return result
         except WorkflowEnded as ended:  # somebody has cancelled it
             return undone(source, UNKNOWN, ended)
+
+    def over(self) -> set[str]:
+        """The paths of the files that have ended, as the journal has them."""
+        with SqliteJournal.read(self.settings.out / JOURNAL) as journal:
+            rows = {row.id: row for row in journal.runs() if row.parent is None}
+        return {id for id, row in rows.items() if row.over}
 
     async def restarts(self, name: str) -> int:
         """How many processes of a kind of converter have died."""

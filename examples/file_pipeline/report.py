@@ -202,7 +202,7 @@ def bars(summary: Summary) -> Iterator[str]:
     """How the files are shared out among families and formats, and who was started again."""
     yield bar("Families", summary.families)
     yield bar("Formats", summary.formats)
-    if summary.restarts:
+    if any(summary.restarts.values()):
         yield bar("Restarts", summary.restarts)
 
 
@@ -286,9 +286,11 @@ def moment(seconds: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """How long something took: ``3 min 12 s``."""
-    if seconds < 60:
-        return f"{max(0.0, seconds):.1f} s"
+    """How long something takes: ``3 min 12 s``."""
+    if seconds < 1:
+        return f"{max(0.0, seconds) * 1000:.0f} ms"
+    if round(seconds) < 60:
+        return f"{seconds:.{1 if seconds < 10 else 0}f} s"
     minutes, seconds = divmod(round(seconds), 60)
     if minutes < 60:
         return f"{minutes} min {seconds} s"

@@ -44,12 +44,15 @@ class Look:
     @property
     def remaining(self) -> str:
         """How long it will take if it goes on like this."""
-        left = self.progress.left
-        if left is None:
+        progress = self.progress
+        if progress.left is None:
             return "looking for files"
-        if not left:
-            return "done" if self.progress.done else "writing the report"
-        return f"{duration(left / self.rate)} left" if self.rate else "some time left"
+        if not progress.left:
+            return "done" if progress.done else "writing the report"
+        todo = progress.left - progress.known
+        if not todo:
+            return "looking at what had ended before"
+        return f"{duration(max(1.0, todo / self.rate))} left" if self.rate else "some time left"
 
 
 @attrs.define
@@ -175,7 +178,7 @@ def converters(look: Look) -> Table:
     """Each pool: how much there is to do, and who does it."""
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     table.add_column("converters")
-    for head in ("waiting", "at work", "workers", "done", "replaced", "set aside"):
+    for head in ("waiting", "in hand", "workers", "done", "replaced", "set aside"):
         table.add_column(head, justify="right")
     for name, pool in look.pools.items():
         up = sum(worker.up for worker in pool.workers)

@@ -236,10 +236,12 @@ def test_figures_are_short() -> None:
         "1.5 MB",
         "2,000.0 TB",
     ]
-    assert [duration(each) for each in (-1, 0.06, 59.94, 192, 7_290)] == [
-        "0.0 s",
-        "0.1 s",
-        "59.9 s",
+    assert [duration(each) for each in (-1, 0.06, 4.61, 59.4, 59.94, 192, 7_290)] == [
+        "0 ms",
+        "60 ms",
+        "4.6 s",
+        "59 s",
+        "1 min 0 s",
         "3 min 12 s",
         "2 h 1 min",
     ]
