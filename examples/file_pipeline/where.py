@@ -93,7 +93,6 @@ def matches(path: str, patterns: Sequence[str]) -> bool:
 def standings(root: Path, out: Path) -> Iterator[Standing]:
     """All files in the order of their paths: those of which the journal knows, and those that have
     not begun."""
-    now = time.time()
     found = {source.path for source in walk(root, out).sources}
     with opened(str(out / JOURNAL)) as reader:
         rows = current(reader.runs(), found)
@@ -102,7 +101,7 @@ def standings(root: Path, out: Path) -> Iterator[Standing]:
             if row is None:
                 yield Standing(path, "waiting", "")
             else:
-                yield ended(reader, row) if row.over else going(reader, row, now)
+                yield ended(reader, row) if row.over else going(reader, row)
 
 
 def current(rows: Iterable[RunRow], found: Container[str]) -> dict[str, RunRow]:
@@ -118,10 +117,10 @@ def current(rows: Iterable[RunRow], found: Container[str]) -> dict[str, RunRow]:
     return there
 
 
-def going(reader: SqliteReader, row: RunRow, now: float) -> Standing:
+def going(reader: SqliteReader, row: RunRow) -> Standing:
     """A file that is under way."""
     summary = summary_of(reader, row)
-    return Standing(path_of(row), short(row.type), briefly(summary, now))
+    return Standing(path_of(row), short(row.type), briefly(summary, time.time()))
 
 
 def ended(reader: SqliteReader, row: RunRow) -> Standing:
