@@ -43,6 +43,9 @@ class Token(Protocol):
     def set_aside(self) -> None:
         """The message was put into the stash; it will be taken once more."""
 
+    def passed_on(self) -> None:
+        """The message was put into another queue as it is; it will be taken once more."""
+
 
 class Unasked:
     """The part of a token that does not follow its message into the stash."""
@@ -52,6 +55,9 @@ class Unasked:
     follows = False
 
     def set_aside(self) -> None:
+        """Nothing to do."""
+
+    def passed_on(self) -> None:
         """Nothing to do."""
 
 
@@ -165,6 +171,14 @@ class Mailbox(deque[Any]):
 def is_exempt(item: object) -> bool:
     """Whether a queued thing does not count against the bound."""
     return type(item) is tuple and len(item) == 7
+
+
+def follower_of(item: Any) -> Token | None:
+    """The token in what is queued, if it goes wherever the message goes."""
+    if is_exempt(item):
+        token: Token = item[TOKEN]
+        return token if token.follows else None
+    return None
 
 
 def message_of(item: Any) -> Any:

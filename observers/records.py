@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -85,11 +86,15 @@ def listed(
     """The latest runs that fit, oldest first, and how many fit before them. Whether one that is not
     over only waits is told from its record."""
     stored = str(Status.RUNNING) if status == Status.WAITING else status
-    rows = [
-        row
-        for row in reader.runs(status=stored)
-        if type is None or type in (row.type, short(row.type))
-    ]
+    # Numbers tell the order within a shard only.
+    rows = sorted(
+        (
+            row
+            for row in reader.runs(status=stored)
+            if type is None or type in (row.type, short(row.type))
+        ),
+        key=attrgetter("started"),
+    )
     if status not in (Status.WAITING, Status.RUNNING):
         earlier = max(0, len(rows) - limit)
         return [_listed(reader, row, now) for row in rows[earlier:]], earlier

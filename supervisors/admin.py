@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import attrs
 
-from actors import ActorError, Call, Ref, Refusal
+from actors import ActorError, Call, Ref, Refusal, State
 
 if TYPE_CHECKING:
-    from actors import State
     from supervisors.specs import Child
 
 ChildKey: TypeAlias = "str | Ref[Any]"

@@ -160,7 +160,7 @@ class Begin(Struct, array_like=True, tag=20):
     """How many, from ``first_id`` on, are the worker's to draw."""
     seed: int
     directory: str
-    mailbox: float
+    mailbox: int | float
     heartbeat: float | None
     memory_limit: int | None
     window: int

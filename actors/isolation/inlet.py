@@ -91,6 +91,12 @@ class Ticket:
         if place is not None:
             place.request(self.settled)
 
+    def passed_on(self) -> None:
+        """It waits in another queue of this process, and was not begun."""
+        link = self.inlet.link
+        link.incoming.set_aside(self.number)
+        link.incoming.settle(self.number)
+
     def settled(self, _: Place | None = None) -> None:
         """The turn is over in which it was put into the stash."""
         self.inlet.link.incoming.settle(self.number)

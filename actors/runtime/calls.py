@@ -17,7 +17,7 @@ from actors.exits import (
     NoSuchActor,
     Unhandled,
 )
-from actors.mailbox import MESSAGE, NOWHERE, SENDER, SLOT
+from actors.mailbox import MESSAGE, NOWHERE, SENDER, SLOT, follower_of
 from actors.messages import Call
 from actors.replies import CALL_TIMEOUT, INLINE, Slot, timed_out
 from actors.runtime import host, lifecycle
@@ -252,25 +252,27 @@ def hand_on(place: Place, item: Any, *, awaited: bool = False) -> None:
 
     ``awaited``: within a turn that its caller runs, who is about to wait for the answer.
     """
-    message, slot, origin = item[MESSAGE], item[SLOT], item[SENDER:]
+    message, slot, sender, token = item[MESSAGE], item[SLOT], item[SENDER], follower_of(item)
     if slot is not None and slot.done:
         return
     if is_closed(place):
         place.scheduler.refuse(place, item)
         return
     mailbox = place.open_mailbox()
-    if mailbox.full:
+    if mailbox.full or (token is not None and len(mailbox) >= mailbox.capacity):
         raise full(place, message, mailbox)
     if slot is not None:
         slot.taken = True
         slot.holder = slot.place = place
-        caller: Place | None = origin[0]
-        if caller is not None and caller.turn is not None and slot in (caller.turn.waits or ()):
+        if sender is not None and sender.turn is not None and slot in (sender.turn.waits or ()):
             try:
-                refuse_cycle(caller, place)
+                refuse_cycle(sender, place)
             except CallCycle as error:
                 slot.fail(error)
                 return
+    if token is not None:
+        mailbox.exempt += 1
+        token.passed_on()
     mailbox.append(item)
     if place.idle:
         if awaited:
@@ -288,7 +290,8 @@ def pass_on(home: Place, target: Place, message: object) -> None:
     awaited = turn is None and home.slot is INLINE
     slot = home.reply_slot()
     origin = handled[SENDER:6] if type(handled) is tuple else NOWHERE
-    item = (message, slot, *origin)
+    token = follower_of(handled)
+    item = (message, slot, *origin) if token is None else (message, slot, *origin, token)
     try:
         hand_on(target, item, awaited=awaited)
     except MailboxFull as error:

@@ -14,7 +14,7 @@ import trio
 
 from actors import Actor, Crashed, Exit, Ref, Shutdown, handles, is_orderly
 from actors.isolation.inlet import Arrival
-from actors.mailbox import EXEMPT, NOWHERE, SENDER, message_of, slot_of
+from actors.mailbox import EXEMPT, NOWHERE, SENDER, follower_of, message_of, slot_of
 from actors.runtime import calls, lifecycle
 from supervisors import reports
 from supervisors.crew import Crew
@@ -23,7 +23,7 @@ from supervisors.sharding.messages import Keyed, Own, Release, Released, Returne
 from supervisors.specs import Backoff, Child
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from actors.place import Place
     from actors.replies import Slot
@@ -194,9 +194,7 @@ class ShardHost(Crew):
         if tenant.leaving == "moved":
             self._forget_moved(tenant)
             return
-        mailbox, place.mailbox = place.mailbox, None
-        if mailbox is not None:
-            mailbox.drain(lambda item: self._fail(place, item, failure))
+        drain(place, lambda item: self._fail(place, item, failure))
         if self._terms.per_key:
             self._forget(entry)
         else:
@@ -304,14 +302,12 @@ class ShardHost(Crew):
 
     def _forget_moved(self, tenant: Tenant) -> None:
         """It has ended here: what it has not begun goes back to the router, in its order."""
-        face = tenant.place.ref._place
-        mailbox, face.mailbox = face.mailbox, None
-        if mailbox is not None:
-            mailbox.drain(
-                lambda item: self._return(
-                    tenant.key, tenant.shard, message_of(item), slot_of(item), origin_of(item)
-                )
-            )
+        drain(
+            tenant.place.ref._place,
+            lambda item: self._return(
+                tenant.key, tenant.shard, message_of(item), slot_of(item), origin_of(item)
+            ),
+        )
         self._forget(tenant.entry)
         self._look_whether_released(tenant.shard)
 
@@ -333,6 +329,20 @@ def send(place: Place, message: object, slot: Any, origin: Any) -> None:
     mailbox.append((message, slot, *origin, EXEMPT))
     if place.idle:
         place.scheduler.schedule(place)
+
+
+def drain(place: Place, give: Callable[[Any], object]) -> None:
+    """Empty the queue of a place. What is in it is this process's own from here on."""
+
+    def take(item: Any) -> None:
+        follower = follower_of(item)
+        if follower is not None:
+            follower.taken()
+        give(item)
+
+    mailbox, place.mailbox = place.mailbox, None
+    if mailbox is not None:
+        mailbox.drain(take)
 
 
 def handled(place: Place) -> tuple[Slot | None, Any]:

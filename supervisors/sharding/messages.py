@@ -80,9 +80,9 @@ class GetShards(Call[ShardsInfo]):
 
 @attrs.frozen
 class Resize(Call[None]):
-    """Spread the shards over so many hosts; answered when all have left the host that they had to
-    leave. Messages wait meanwhile, and keep their order. Refused with ``StillMoving`` while others
-    are on their way."""
+    """Spread the shards over so many hosts, one for each shard at most; answered when all have left
+    the host that they had to leave. Messages wait meanwhile, and keep their order. Refused with
+    ``StillMoving`` while others are on their way."""
 
     hosts: int
 

@@ -54,6 +54,7 @@ class Layout:
     key: Callable[[Any], Any]
     hosts: int
     isolation: Process | None
+    memory_limit: int | None
 
 
 @attrs.define(eq=False)
@@ -208,7 +209,7 @@ class ShardRouter(Crew):
             router,
             beside,
             isolation=layout.isolation,
-            memory_limit=None if layout.isolation is None else child.memory_limit,
+            memory_limit=layout.memory_limit,
             start_timeout=child.start_timeout,
             mailbox=self._place.spec.mailbox,
         )
@@ -267,12 +268,13 @@ class ShardRouter(Crew):
         if self._resizing is not None:
             raise StillMoving(f"{self._place.path}: {len(self._moving)} shards are moving.")
         later = self.later()
-        for number in range(message.hosts):
+        hosts = min(message.hosts, self._layout.terms.count)
+        for number in range(hosts):
             if number not in self._hosts:
                 self._launch(self._new_host(number).entry, self._again)
         for number, host in self._hosts.items():
-            host.leaving = number >= message.hosts
-        for shard, number in sorted(moves(self._table, message.hosts).items()):
+            host.leaving = number >= hosts
+        for shard, number in sorted(moves(self._table, hosts).items()):
             self._move(shard, self._hosts[number])
         self._resizing = later
         self._look_whether_done()

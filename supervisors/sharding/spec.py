@@ -52,10 +52,10 @@ class Shards(Child[A]):
 
     An actor that has crashed is started again, after the ``Backoff`` of its ``Child``, if messages
     wait for it; else with its next message. The ``isolation`` of the ``Child`` says how the
-    processes are isolated. A process that has died is started again, and its shards with it; what
-    was still on its way there is handled then, what had arrived has failed with ``ActorDied``, and
-    is lost if it was one-way. ``Resize(n)`` changes the number of hosts, ``GetShards`` tells of
-    them.
+    processes are isolated, and its ``memory_limit`` is that of each process. A process that has
+    died is started again, and its shards with it; what was not begun is handled then, what was has
+    failed with ``ActorDied``, and is lost if it was one-way. ``Resize(n)`` changes the number of
+    hosts, ``GetShards`` tells of them.
 
     Raises TypeError or ValueError for what is not accepted.
     """
@@ -106,7 +106,11 @@ class Shards(Child[A]):
                 f"would be a process for each. Got: {spec!r}"
             )
         layout = Layout(
-            Terms(count, per_key, seconds), key_of(key, spec), processes or 1, isolation
+            Terms(count, per_key, seconds),
+            key_of(key, spec),
+            processes or 1,
+            isolation,
+            spec.memory_limit,
         )
         factory: Any = ShardRouter
         super().__init__(

@@ -24,6 +24,7 @@ from mediators import (
     StepFailed,
 )
 from mediators.verbs import Fork, ListWorkflows, SendSignal
+from observers.records import listed
 from supervisors import Child, GetShards, Resize, Shards
 from supervisors.sharding.policy import shard_of
 from tests.actors.isolation.far_actors import real
@@ -67,11 +68,14 @@ async def test_one_journal_has_all_shards(system: System, tmp_path: Path) -> Non
     shards = await start(system, str(path))
     for id in IDS:
         await shards.call(Place(id))
+        await trio.sleep(1)
     with SqliteJournal.read(path) as reader:
         rows = reader.runs()
         assert sorted(row.id for row in rows) == sorted(IDS)
         assert {row.number >> 40 for row in rows} == {0, 1, 2, 3}
         assert all(row.number >> 40 == shard_of(row.id, 4) for row in rows)
+        lines, earlier = listed(reader, None, None, 10, 0.0)
+        assert ([line.row.id for line in lines], earlier) == (IDS[-10:], len(IDS) - 10)
 
 
 async def test_a_listing_is_of_all_shards(system: System) -> None:

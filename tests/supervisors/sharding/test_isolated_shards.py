@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 from typing import Any
 
 import trio
+import trio.testing
 
 from actors import Actor, ActorDied, Process, handles, open_system
 from supervisors import Child, GetShards, Resize, Shards
@@ -17,6 +19,7 @@ from tests.supervisors.sharding.sharded import (
     Add,
     Began,
     Ended,
+    Hold,
     Kill,
     Note,
     Notes,
@@ -91,6 +94,42 @@ async def test_a_killed_process_takes_its_own_keys_and_they_come_up_again() -> N
             lost = shard_of(key, 16) in host.shards
             assert await shards.call(Add(key)) == (1 if lost else 2)
         assert watcher._place.actor.wrong == []
+
+
+@real
+async def test_what_waits_behind_a_busy_key_outlives_its_process() -> None:
+    async with open_system() as system:
+        shards = await system.start(Shards(Child(Account), key="who", count=4, processes=1))
+        pid = (await shards.call(Where("a")))[2]
+        answers: list[Any] = []
+
+        async def ask(message: Any) -> None:
+            try:
+                answers.append(await shards.call(message, 10))
+            except ActorDied as died:
+                answers.append(died)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ask, Hold("a", 100))
+            await trio.testing.wait_all_tasks_blocked()
+            # It is the other key's turn by now: the process has passed on what came before.
+            await shards.call(Where("b"))
+            shards.cast(Note("a", "kept"))
+            nursery.start_soon(ask, Add("a", 5))
+            await shards.call(Where("b"))
+            os.kill(pid, signal.SIGKILL)
+        assert type(answers[0]) is ActorDied
+        assert answers[1:] == [5]
+        assert await shards.call(Notes("a")) == ["kept"]
+
+
+@real
+async def test_the_memory_limit_is_that_of_each_process() -> None:
+    async with open_system() as system:
+        child = Child(Account, isolation="process", memory_limit=512 << 20)
+        shards = await system.start(Shards(child, key="who", processes=1))
+        pid = (await shards.call(Where("a")))[2]
+        assert resource.prlimit(pid, resource.RLIMIT_DATA) == (512 << 20, 512 << 20)
 
 
 @real

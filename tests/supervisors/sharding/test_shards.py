@@ -442,3 +442,9 @@ def test_shards_are_a_child_and_show_whose() -> None:
         Shards(Child(Account, isolation="process"), key="who")
     with pytest.raises(ValueError, match="hosts is an int of 1 or more. Got: 0"):
         Resize(0)
+
+
+async def test_no_host_is_without_a_shard(system: System) -> None:
+    shards = await system.start(Shards(Child(Account), key="who", count=4))
+    await shards.call(Resize(9))
+    assert [len(host.shards) for host in (await shards.call(GetShards())).hosts] == [1] * 4
