@@ -68,7 +68,9 @@ class DocumentReader(Converter):
         found = extract(path_of(msg.place), msg.format, alive=self.heartbeat)
         put(Path(msg.into), found.text.encode())
         beginning = " ".join(found.text[:BEGINNING].split())
-        return Text(msg.into, beginning, found.characters, found.pages, found.title)
+        return Text(
+            msg.into, beginning, found.characters, found.truncated, found.pages, found.title
+        )
 
 
 class Linguist(Converter):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import attrs
@@ -14,6 +13,7 @@ from examples.file_pipeline.texts import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 INSIDE = "!/"
 """What stands between an archive and the name of a member."""
@@ -38,11 +38,6 @@ class Source:
     depth: int = 0
     edition: str = ""
     room: Room = WHOLE
-
-    @property
-    def file(self) -> Path:
-        """Where it lies."""
-        return Path(os.fsdecode(self.place))
 
     def member(self, directory: Path, name: str, size: int, edition: str, room: Room) -> Source:
         """A file that was taken out of this one, into a directory."""

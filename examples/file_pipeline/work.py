@@ -26,11 +26,13 @@ class Sniff(Call[Kind]):
 
 @attrs.frozen
 class Text:
-    """What a document says: the file it was written to, and how it begins."""
+    """What a document says: the file it was written to, all or the beginning of it, and how it
+    begins."""
 
     file: str
     beginning: str
     characters: int
+    truncated: bool
     pages: int | None
     title: str | None
 

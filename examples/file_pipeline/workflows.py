@@ -12,6 +12,7 @@ from typing import Any
 import attrs
 
 from actors import Refusal
+from examples.file_pipeline.documents import LIMIT
 from examples.file_pipeline.kinds import Kind
 from examples.file_pipeline.sources import Source
 from examples.file_pipeline.unreadable import Undrawn, Unreadable
@@ -122,6 +123,7 @@ class Document(Known):
                 "language": language.code,
                 "pages": text.pages,
                 "characters": text.characters,
+                "kept": f"the first {LIMIT:,}" if text.truncated else None,
                 "begins": text.beginning,
                 "text": Path(text.file).relative_to(self.out),
             }
@@ -136,6 +138,7 @@ class Image(Known):
         told = {
             "pixels": f"{facts.width} x {facts.height}",
             "mode": facts.mode,
+            "transparency": "yes" if facts.has_alpha else None,
             "frames": facts.frames if facts.frames > 1 else None,
             "dpi": facts.dpi and " x ".join(map(str, facts.dpi)),
             **facts.exif,
@@ -201,7 +204,7 @@ class Other(Known):
 
     async def read(self) -> Outcome:
         found = await self.step(Digest(self.source.place), timeout=None)
-        return self.found({"why": self.kind.why, "sha256": found.sha256})
+        return self.found({"why": self.kind.why, "sha256": found.sha256, "blake2b": found.blake2b})
 
 
 FAMILIES: dict[str, type[Known]] = {

@@ -204,6 +204,7 @@ def every(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Done]:
             "empty": b"",
             "empty.zip": zipped({}),
             "data.bin": bytes(range(256)),
+            "long.txt": b"x" * 100_001,
             "<b>[red]markup[/].txt": b"<b>",
         },
     )
@@ -275,7 +276,11 @@ def test_what_was_made_of_files_lies_beside_the_report(every: tuple[Path, Path, 
     text = found["samples/a.pdf"]["facts"]
     assert ENGLISH in (out / text["text"]).read_text()
     assert (text["language"], text["pages"], text["title"]) == ("en", "2", "A play")
+    long = found["long.txt"]["facts"]
+    assert (long["characters"], long["kept"]) == ("100001", "the first 100,000")
+    assert (out / long["text"]).stat().st_size == 100_000
     picture = found["samples/a.png"]
+    assert picture["facts"]["transparency"] == "yes"
     assert picture["facts"]["thumbnail"] == picture["thumbnail"]
     assert (out / picture["thumbnail"]).read_bytes()[8:12] == b"WEBP"
     assert picture["facts"]["pixels"] == "20 x 10"

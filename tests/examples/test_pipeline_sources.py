@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from examples.file_pipeline.converters import path_of
 from examples.file_pipeline.limits import HARMLESS, Limits, Room
 from examples.file_pipeline.sources import Source, Walked, called, walk
 
@@ -48,7 +49,7 @@ def test_a_member_is_called_after_its_archive_and_never_as_a_file_beside_it() ->
     archive = Source("a.zip", b"/d/a.zip", 10)
     member = archive.member(Path("/w"), "in/b", 3, "1f", Room(5, 50))
     assert (member.path, member.parent, member.depth) == ("a.zip!/in/b", "a.zip", 1)
-    assert (member.file, member.size, member.room) == (Path("/w/in/b"), 3, Room(5, 50))
+    assert (path_of(member.place), member.size, member.room) == (Path("/w/in/b"), 3, Room(5, 50))
     assert called(b"a.zip!/in/b") != member.path
     deeper = member.member(Path("/v"), "caf\udce9", 1, "2e", Room())
     assert deeper.path.startswith("a.zip!/in/b!/caf\\xe9~") and deeper.depth == 2
@@ -70,9 +71,11 @@ def test_all_files_are_found_those_of_a_directory_in_order(tmp_path: Path) -> No
     some(tmp_path, "b", "a/z", "a/b/c", "c/d", "A", b"caf\xe9", ".hidden/x")
     found = walk(tmp_path, tmp_path / "out")
     assert paths(found) == ["A", "b", called(b"caf\xe9"), ".hidden/x", "a/z", "a/b/c", "c/d"]
-    assert all(source.file.read_bytes() == b"some" for source in found.sources)
+    assert all(path_of(source.place).read_bytes() == b"some" for source in found.sources)
     assert {source.size for source in found.sources} == {4}
-    assert all(source.changed == source.file.stat().st_mtime_ns for source in found.sources)
+    assert all(
+        source.changed == path_of(source.place).stat().st_mtime_ns for source in found.sources
+    )
     assert (found.closed, found.others) == ({}, 0)
 
 
