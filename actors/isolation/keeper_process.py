@@ -92,7 +92,9 @@ class KeeperProcess:
                     self._serve()
 
     def _serve(self) -> None:
-        data, descriptors, _, _ = socket.recv_fds(self._control, LARGEST, DESCRIPTORS)
+        data, descriptors = b"", list[int]()
+        with suppress(ConnectionResetError):  # of a parent that is gone with words of ours unread
+            data, descriptors, _, _ = socket.recv_fds(self._control, LARGEST, DESCRIPTORS)
         if not data:
             self._leave()
         request: dict[str, Any] = json.loads(data)

@@ -38,7 +38,8 @@ from benchmarks.peers.ours_sagas import (
 from mediators import Mediator
 from supervisors import Child, Pool, Shards, one_for_one
 
-AT_ONCE = 400
+AT_ONCE = 2_000
+FEWER = 400
 """Sagas under way: enough for two processes to be busy while others wait for the disk."""
 PATIENCE = 600.0
 A_BIT = 1_600
@@ -222,11 +223,11 @@ class BusyOrders(Orders):
     components = [Child(BusyPayments), Child(BusyInventory), Child(BusyShipping)]
 
 
-async def sharded(mediator: type[Orders], n: int) -> Sample:
+async def sharded(mediator: type[Orders], at_once: int, n: int) -> Sample:
     """In one process, then in two shards over two."""
     seconds: list[float] = []
     sagas = [PlaceOrder(f"order-{number}", "7 Stage Door Lane") for number in range(n)]
-    some = [PlaceOrder(f"early-{number}", "7 Stage Door Lane") for number in range(AT_ONCE)]
+    some = [PlaceOrder(f"early-{number}", "7 Stage Door Lane") for number in range(at_once)]
     for processes in (0, 2):
         with folder() as where:
             child = Child(mediator, str(where / "journal.db"))
@@ -235,7 +236,7 @@ async def sharded(mediator: type[Orders], n: int) -> Sample:
                 orders = await system.start(spec)
                 await call_all(orders, some)
                 with Stopwatch() as watch:
-                    await call_all(orders, sagas, AT_ONCE)
+                    await call_all(orders, sagas, at_once)
         seconds.append(watch.seconds)
     return Sample(seconds[1], {"speedup": seconds[0] / seconds[1]})
 
@@ -259,8 +260,9 @@ if __name__ == "__main__":
         "cpu_two": cpu_two,
         "replace_warm": partial(replace, True),
         "replace_cold": partial(replace, False),
-        "sharded_saga": partial(sharded, Orders),
-        "sharded_work": partial(sharded, BusyOrders),
+        "sharded_saga": partial(sharded, Orders, AT_ONCE),
+        "sharded_saga_400": partial(sharded, Orders, FEWER),
+        "sharded_work": partial(sharded, BusyOrders, AT_ONCE),
         "files_250k": a_day_of_files,
     }
     main("understudy", works, perform)

@@ -27,7 +27,7 @@ class SharedCommitter(Committer):
 
     __slots__ = ("_done", "_flying", "_submit")
 
-    chunk = 32
+    chunk = 256
 
     def __init__(
         self,
