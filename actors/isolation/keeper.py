@@ -119,7 +119,7 @@ class Keeper:
         self.system = system
         self._modules = list(modules)
         self._import_failed = import_failed
-        self._workers: dict[int, Worker] = {}
+        self.workers: dict[int, Worker] = {}
         self._control: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._next = 0
@@ -134,7 +134,7 @@ class Keeper:
             self._open()
         self._next += 1
         worker = Worker(self, self._next, ended)
-        self._workers[self._next] = worker
+        self.workers[self._next] = worker
         request = {"do": "start", "id": self._next, "warm": warm, "modules": self._modules}
         self.ask(descriptors, **request)
         return worker
@@ -188,7 +188,7 @@ class Keeper:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-        workers, self._workers = self._workers, {}
+        workers, self.workers = self.workers, {}
         for worker in workers.values():
             worker.over(End(None))
 
@@ -247,12 +247,12 @@ class Keeper:
             await self._lost()
 
     def _told(self, notice: dict[str, Any]) -> None:
-        worker = self._workers.get(notice["id"])
+        worker = self.workers.get(notice["id"])
         if worker is None:
             return
         worker.told(notice)
         if worker.end is not None:
-            del self._workers[notice["id"]]
+            del self.workers[notice["id"]]
 
     async def _lost(self) -> None:
         """The keeper has ended, by somebody else's hand or by what it has imported: the kernel ends
@@ -262,7 +262,7 @@ class Keeper:
             return
         process.wait()
         logger.error("The keeper of processes has ended (%s), and its workers with it", process)
-        workers, self._workers = self._workers, {}
+        workers, self.workers = self.workers, {}
         if any(not each.pid for each in workers.values()):
             self._import_failed()
         for worker in workers.values():
@@ -296,9 +296,13 @@ class Keepers:
         needed = tuple(modules)
         if not warm or needed in self._cold:
             warm, needed = False, ()
-        key = (needed, tuple(_import_path()), frozenset(os.environb.items()))
+        setting = tuple(_import_path()), frozenset(os.environb.items())
+        key = needed, setting
         keeper = self._keepers.get(key)
         if keeper is None:
+            for other in [each for each in self._keepers if each[1] != setting]:
+                if not self._keepers[other].workers:
+                    self._keepers.pop(other).close()
             failed = partial(self._cold.add, needed)
             keeper = self._keepers[key] = Keeper(self._system, needed, failed)
         return keeper.start(descriptors, warm, ended)

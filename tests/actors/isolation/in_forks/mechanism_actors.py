@@ -10,8 +10,8 @@ import attrs
 
 from actors import Actor, Call, Ref, handles
 from actors.isolation import inlet, link
-from tests.actors.isolation.across_actors import Coin, Do, busy
 from tests.actors.isolation.far_actors import Fail, Note, Notes, Pid, Plus, Raised, die
+from tests.actors.isolation.in_forks.across_actors import Coin, Do, busy
 
 
 @attrs.frozen

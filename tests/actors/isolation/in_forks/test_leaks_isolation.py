@@ -19,7 +19,6 @@ from actors.isolation.isolated import Downlink, Isolated
 from actors.isolation.outlet import Flight
 from actors.testing.leaks import leftovers, no_leaks
 from supervisors import Child, DynamicSupervisor, StartChild, one_for_one
-from tests.actors.isolation.across_actors import Doer, DoIt
 from tests.actors.isolation.conftest import children, descriptors
 from tests.actors.isolation.far_actors import (
     Fail,
@@ -32,7 +31,8 @@ from tests.actors.isolation.far_actors import (
     Plus,
     Slowly,
 )
-from tests.actors.isolation.guarded import real
+from tests.actors.isolation.in_forks.across_actors import Doer, DoIt
+from tests.actors.isolation.in_forks.guarded import real
 
 
 def alive(*kinds: type) -> dict[str, int]:
@@ -96,7 +96,7 @@ async def test_a_hundred_restarts_leave_nothing(how: str) -> None:
         # What has just ended may have a timer left, which lasts some seconds.
         assert found["Downlink"] <= 3 and found["Isolated"] <= 3, found
         assert found["Flight"] <= 10, found
-        assert len(ref._place.actor._worker._keeper._workers) == 1
+        assert len(ref._place.actor._worker._keeper.workers) == 1
 
 
 @real
@@ -106,11 +106,28 @@ async def test_the_keeper_forgets_who_has_ended() -> None:
             ref = await system.start(Child(Far, isolation="process", restart="temporary"))
             keeper = ref._place.actor._worker._keeper
             await ref.stop()
-        assert len(keeper._workers) == 0
+        assert len(keeper.workers) == 0
         pid = keeper._process.pid
         assert children_of(pid) == ""
         # The three of every process, its connection, and the pair that wakes it.
         assert len(os.listdir(f"/proc/{pid}/fd")) <= 7
+
+
+@real
+async def test_a_keeper_of_an_environment_that_was_leaves_when_nobody_needs_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    child = Child(Far, isolation="process", restart="temporary")
+    async with open_system() as system:
+        first = await system.start(child)
+        for number in range(4):
+            monkeypatch.setenv("GENERATION", str(number))
+            ref = await system.start(child)
+            await ref.call(Pid())
+            await ref.stop()
+        # That of the first, and the one that was made last.
+        assert len(children()) == 2
+        assert await first.call(Plus(1)) == 1
 
 
 @pytest.mark.parametrize("how", ["raise", "exit", "decline"])
@@ -239,7 +256,7 @@ async def inside(ref: Ref[Any]) -> dict[str, int]:
 
         gc.collect()
         [link] = [each for each in gc.get_objects() if type(each) is Uplink]
-        from tests.actors.isolation.test_leaks_isolation import sizes
+        from tests.actors.isolation.in_forks.test_leaks_isolation import sizes
 
         return {**sizes(link), "places": sum(type(each) is FarPlace for each in gc.get_objects())}
 

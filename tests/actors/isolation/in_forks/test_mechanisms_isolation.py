@@ -35,13 +35,13 @@ from actors.isolation import frames as f
 from actors.isolation import isolated, keeper, link, outlet, page
 from actors.payloads import NotEncodable
 from supervisors import Child, one_for_one
-from tests.actors.isolation.across_actors import Coin, Do, Doer, DoIt, Keeper, busy
 from tests.actors.isolation.far_actors import Fail, Note, Notes, Pid, Plus, Raised
-from tests.actors.isolation.guarded import in_a_fork, real
-from tests.actors.isolation.hostile_actors import Exploit, Hostile, Write, packet
-from tests.actors.isolation.mechanism_actors import Bare, Spawn, nothing
+from tests.actors.isolation.in_forks.across_actors import Coin, Do, Doer, DoIt, Keeper, busy
+from tests.actors.isolation.in_forks.guarded import in_a_fork, real
+from tests.actors.isolation.in_forks.hostile_actors import Exploit, Hostile, Write, packet
+from tests.actors.isolation.in_forks.mechanism_actors import Bare, Spawn, nothing
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 MECHANISM = pytest.mark.parametrize("there", [True, False], ids=["with", "without"])
 
 

@@ -28,8 +28,8 @@ from actors.payloads import NotEncodable, Undecodable
 from actors.telemetry import DeadLetter
 from supervisors import Backoff, Child, one_for_one
 from tests.actors.isolation.far_actors import Fail, Far, Note, Notes, Pid, Plain, Plus
-from tests.actors.isolation.guarded import real
-from tests.actors.isolation.wire_actors import (
+from tests.actors.isolation.in_forks.guarded import real
+from tests.actors.isolation.in_forks.wire_actors import (
     Arm,
     AttrsRefusal,
     Base,

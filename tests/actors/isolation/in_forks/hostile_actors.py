@@ -8,6 +8,7 @@ import socket
 import stat
 import subprocess
 from collections.abc import Callable
+from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
 import attrs
@@ -128,6 +129,8 @@ def _any(kind: Any) -> Any:
     """A value for a field of a frame."""
     if type(None) in get_args(kind):
         return None
+    if get_origin(kind) is UnionType:
+        kind = get_args(kind)[0]
     return (get_origin(kind) or kind)()
 
 
@@ -136,7 +139,7 @@ def attacks(path: str) -> dict[str, bytes]:
     evil = pickle.dumps(Exploit(path))
     old = pickle.dumps(Exploit(path), protocol=0)
     bare = payload(["", 1, evil])
-    named = payload(["tests.actors.isolation.hostile_actors:Exploit", 1, {"path": path}])
+    named = payload(["tests.actors.isolation.in_forks.hostile_actors:Exploit", 1, {"path": path}])
     extended = payload(["", 1, msgspec.msgpack.Ext(11, evil)])
     begin = f.Begin(**{name: _any(kind) for name, kind in get_type_hints(f.Begin).items()})
     begin.code = evil

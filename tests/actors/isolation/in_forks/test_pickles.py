@@ -25,8 +25,8 @@ from actors.isolation.frames import BrokenLink, Splitter, packed
 from actors.payloads import Undecodable
 from supervisors import Child, one_for_one
 from tests.actors.isolation.far_actors import Fail, Plus
-from tests.actors.isolation.guarded import real
-from tests.actors.isolation.hostile_actors import (
+from tests.actors.isolation.in_forks.guarded import real
+from tests.actors.isolation.in_forks.hostile_actors import (
     Exploit,
     Hostile,
     Pid,

@@ -28,7 +28,7 @@ from actors.isolation import keeper as keepers
 from actors.telemetry import ProcessStarted
 from supervisors import Child, DynamicSupervisor, StartChild, one_for_one
 from tests.actors.isolation.far_actors import Fail, Far, Note, Pid, Plus, Slowly
-from tests.actors.isolation.guarded import real
+from tests.actors.isolation.in_forks.guarded import real
 
 FAR = """
 import os, random, socket, sys, threading, time
