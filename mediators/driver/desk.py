@@ -35,7 +35,6 @@ from mediators.outcomes import (
     how_it_ended,
 )
 from mediators.texts import check_text, shown, text_of
-from supervisors.sharding.policy import shard_of as key_shard
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -513,8 +512,7 @@ class Desk:
 
     def _check_shard(self, id: str) -> None:
         """A fork stays in the shard of its history."""
-        hosted = self._driver.hosted
-        if hosted is not None and key_shard(id, hosted.count) != hosted.shard:
+        if not self._driver.is_own(id):
             raise VerbRefused(
                 f"{id!r} belongs to another shard than the workflow it is forked from. Fork it "
                 "under an id of the same shard, or, once it has ended, under its own."

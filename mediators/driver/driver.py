@@ -33,7 +33,6 @@ from mediators.routing import offered
 from mediators.sharding.committer import SharedCommitter
 from mediators.sharding.keys import Elsewhere
 from mediators.telemetry import RunEnded, RunStarted, SlowTurn, WorkflowStopped
-from supervisors.sharding.policy import shard_of as key_shard
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -357,9 +356,12 @@ class Driver:
         """An id for a workflow that has none of its own."""
         while True:
             id = str(UUID(int=self.random.getrandbits(128), version=4))
-            hosted = self.hosted
-            if hosted is None or key_shard(id, hosted.count) == hosted.shard:
+            if self.is_own(id):
                 return id
+
+    def is_own(self, id: str) -> bool:
+        """Whether a workflow of that id belongs here, and not to another shard."""
+        return self.hosted is None or self.hosted.owns(id)
 
     def begin(self, event: h.Started, type_name: str) -> Execution:
         """A new run: its row, its first turn."""

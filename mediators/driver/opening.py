@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from actors import is_orderly
 from actors.mailbox import message_of
 from actors.payloads.types import ANSWERS, NotEncodable, Types
-from actors.runtime import calls
 from mediators.driver.driver import Driver
 from mediators.driver.socket import serve_socket
 from mediators.journal.protocol import Journal, JournalDamaged, SharedJournal, journal_of
@@ -16,7 +15,6 @@ from mediators.options import check_options
 from mediators.outcomes import StepFailed, VerbRefused, WorkflowEnded
 from mediators.routing import offered
 from mediators.sharding.keys import Elsewhere
-from supervisors.sharding.messages import Keyed
 from supervisors.specs import class_of
 
 if TYPE_CHECKING:
@@ -127,9 +125,8 @@ def answer(mediator: Mediator, later: Later[Any], serve: Callable[[], object]) -
     except Elsewhere as elsewhere:
         driver = mediator._driver
         assert driver is not None and driver.hosted is not None
-        message = message_of(mediator._home.item)
-        router = driver.hosted.router._place
-        calls.pass_on(mediator._home, router, Keyed("", elsewhere.shard, message))
+        home = mediator._home
+        driver.hosted.hand_back(home, elsewhere.shard, message_of(home.item))
         return None
     except JournalDamaged as error:
         raise VerbRefused(str(error)) from error

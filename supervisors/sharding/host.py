@@ -20,6 +20,7 @@ from supervisors import reports
 from supervisors.crew import Crew
 from supervisors.policy import verdict
 from supervisors.sharding.messages import Keyed, Own, Release, Released, Returned
+from supervisors.sharding.policy import shard_of
 from supervisors.specs import Backoff, Child
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from actors.replies import Slot
     from actors.runtime.stages import Steps
     from supervisors.policy import Verdict
+    from supervisors.sharding.policy import Key
     from supervisors.tree import Entry
 
 BACKOFF = Backoff(0.1, 30.0)
@@ -54,6 +56,15 @@ class Hosting:
     count: int
     router: Ref[Any]
     beside: Ref[Any] | None
+
+    def owns(self, key: Key) -> bool:
+        """Whether a key belongs to its shard."""
+        return shard_of(key, self.count) == self.shard
+
+    def hand_back(self, home: Place, shard: int, message: object) -> None:
+        """The message being handled at ``home`` is another shard's: it goes there, with its reply
+        slot and its sender."""
+        calls.pass_on(home, self.router._place, Keyed("", shard, message))
 
 
 class Tenant:
