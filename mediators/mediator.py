@@ -16,6 +16,7 @@ from mediators.driver.opening import (
     open_hosted,
     refuse_workflow,
     run_workflow,
+    types_of,
 )
 from mediators.options import check_options
 from mediators.outcomes import NoSuchWorkflow
@@ -192,7 +193,8 @@ class Mediator(Actor):
         told = spec.factory(*spec.args)
         if not told.workflows:
             return None
-        return Child(JournalWriter, spec, told.journal, count, id="journal")
+        types = types_of(plan(spec.factory, spec.args), told.workflows, told.types)
+        return Child(JournalWriter, told.journal, count, types, id="journal")
 
     @staticmethod
     def _key_of(message: Any) -> Any:

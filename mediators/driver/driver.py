@@ -30,7 +30,6 @@ from mediators.journal.protocol import RunRow
 from mediators.outcomes import Incident, Status
 from mediators.reading.rendering import read
 from mediators.routing import offered
-from mediators.sharding.committer import SharedCommitter
 from mediators.sharding.keys import Elsewhere
 from mediators.telemetry import RunEnded, RunStarted, SlowTurn, WorkflowStopped
 
@@ -66,6 +65,7 @@ class Driver:
         shard: Shard,
         types: Types,
         hosted: Hosting | None = None,
+        committer: type[Committer] = Committer,
     ) -> None:
         system = place.scheduler.system
         self.mediator = mediator
@@ -99,11 +99,7 @@ class Driver:
         """Components without Idempotent, as far as they were asked."""
         self.deadlines = Deadlines(place.scheduler.timers)
         self.attempts = Attempts(self)
-        self.committer = (
-            Committer(place, shard, self._serve, self._release)
-            if hosted is None
-            else SharedCommitter(place, shard, self._serve, self._release)
-        )
+        self.committer = committer(place, shard, self._serve, self._release)
         self.agenda = Agenda(place.scheduler, self.now, self.committer.wanted, is_dead)
         """Moments that are on record: they go by the wall clock."""
         self.pauses = Agenda(place.scheduler, trio.current_time, self.committer.wanted, is_dead)

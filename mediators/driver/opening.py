@@ -14,7 +14,9 @@ from mediators.journal.protocol import Journal, JournalDamaged, SharedJournal, j
 from mediators.options import check_options
 from mediators.outcomes import StepFailed, VerbRefused, WorkflowEnded
 from mediators.routing import offered
+from mediators.sharding.committer import SharedCommitter
 from mediators.sharding.keys import Elsewhere
+from mediators.sharding.shard import acquire
 from supervisors.specs import class_of
 
 if TYPE_CHECKING:
@@ -50,12 +52,10 @@ def open_driver(mediator: Mediator) -> Driver:
 def open_hosted(mediator: Mediator, hosted: Hosting) -> Steps:
     """The same for a mediator in shards: the journal is written by somebody who runs beside all of
     them. Returns the driver."""
-    from mediators.sharding.shard import acquire
-
     types = checked_types(mediator)
     assert hosted.beside is not None
     shard = yield from acquire(mediator._home, hosted.beside, hosted.shard)
-    driver = Driver(mediator, mediator._home, shard, types, hosted)
+    driver = Driver(mediator, mediator._home, shard, types, hosted, SharedCommitter)
     driver.committer.wanted()
     return driver
 

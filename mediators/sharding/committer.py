@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
     from actors.place import Place
     from actors.runtime.stages import Steps
-    from mediators.journal.protocol import Batch, Shard
+    from mediators.journal.protocol import Batch
+    from mediators.sharding.shard import SharedShard
 
 
 class SharedCommitter(Committer):
@@ -32,12 +33,12 @@ class SharedCommitter(Committer):
     def __init__(
         self,
         place: Place,
-        shard: Shard,
+        shard: SharedShard,
         serve: Callable[[], object],
         release: Callable[[list[Any]], object],
     ) -> None:
         super().__init__(place, shard, serve, release)
-        self._submit: Any = shard.submit  # type: ignore[attr-defined]
+        self._submit = shard.submit
         self._flying: deque[tuple[Batch, list[Any]]] = deque()
         """Batches on their way, in order, and what may go out when each is on disk."""
         self._done: Pending | None = None

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from actors.replies import Slot
 from actors.runtime.stages import Pending
-from mediators.journal.addresses import check_number, shard_of
+from mediators.journal.addresses import check_number
 from mediators.journal.lookups import Lookups
 from mediators.journal.memory import open_in_memory
 from mediators.journal.protocol import CommitUnknown, Fenced, JournalError, JournalUnreachable
@@ -63,14 +63,10 @@ class SharedShard(Lookups):
         return self._reader.runs(**filters, shard=self.shard)
 
     def find(self, id: str, run: int | None = None) -> RunRow | None:
-        """A run by its workflow's id, of whichever shard: see :func:`shard_of`."""
+        """A run by its workflow's id, of whichever shard."""
         if self._known is not None and not self._known.may_know(id):
             return None
         return super().find(id, run)
-
-    def is_own(self, row: RunRow) -> bool:
-        """Whether a run belongs to this shard."""
-        return shard_of(row.number) == self.shard
 
     def open_runs(self) -> Iterator[tuple[RunRow, Sequence[bytes]]]:
         """The runs that are not over, with the data of their records."""

@@ -12,16 +12,14 @@ import trio
 from trio.testing import MockClock
 
 from actors import Actor, Call, Later, handles
-from mediators.driver.opening import types_of
 from mediators.driver.socket import serve_socket
 from mediators.journal.memory import MemoryJournal
 from mediators.journal.protocol import Batch, JournalError, RunRow, journal_of
 from mediators.journal.sqlite import SqliteJournal
-from mediators.routing import plan
-from supervisors import Child
 
 if TYPE_CHECKING:
     from actors import Exit, Ref
+    from actors.payloads.types import Types
     from actors.place import Place
 
 SLOW = 0.005
@@ -93,10 +91,10 @@ class JournalWriter(Actor):
     mediator are. It also takes the requests that come to the owner of the file from outside.
     """
 
-    def __init__(self, mediator: Child[Any], journal: Any, count: int) -> None:
-        self._mediator = mediator
-        self._count = count
+    def __init__(self, journal: Any, count: int, types: Types) -> None:
         self._where = journal
+        self._count = count
+        self.types = types
         self._owned: dict[int, Any] = {}
         self._waiting: list[tuple[Commit, Later[Any]]] = []
         self._wanted = False
@@ -113,9 +111,6 @@ class JournalWriter(Actor):
         self._inline = isinstance(self._journal, MemoryJournal) or isinstance(
             trio.lowlevel.current_clock(), MockClock
         )
-        spec = self._mediator
-        told: Any = spec.factory(*spec.args)
-        self.types = types_of(plan(spec.factory, spec.args), told.workflows, told.types)
 
     def on_ready(self) -> None:
         """Take requests."""
