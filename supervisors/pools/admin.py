@@ -134,7 +134,8 @@ class SetLimit(Call[None]):
 
 @attrs.frozen
 class SetSize(Call[None]):
-    """Have at least ``min`` and at most ``max`` workers, from now on."""
+    """Have at least ``min`` and at most ``max`` workers, from now on. Those that are too many get
+    nothing more, and are stopped when they have finished what they have in hand."""
 
     min: int
     max: int

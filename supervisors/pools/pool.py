@@ -221,6 +221,8 @@ class PoolSupervisor(Crew):
             operation.took(seconds)
             self._over(operation, job)
             self._answer(job, error)
+        if worker.leaving:
+            self._dismiss(worker)
         if self._jobs.waiting:
             if self._place.running:
                 self._go_on()
@@ -310,11 +312,14 @@ class PoolSupervisor(Crew):
         workers = self._workers
         if len(workers) >= self._most or self._draining or self._is_ending:
             return
-        jobs = self._jobs
-        running = sum(len(each.hands) for each in workers.values())
-        if len(workers) >= wanted(jobs.waiting, running, self._least, self._most):
-            return
-        if any(not each.up for each in workers.values()):
+        staying = running = 0
+        for each in workers.values():
+            if not each.up:
+                return
+            if not each.leaving:
+                staying += 1
+                running += len(each.hands)
+        if staying >= wanted(self._jobs.waiting, running, self._least, self._most):
             return
         now = trio.current_time()
         if now < self._not_before:
@@ -343,7 +348,9 @@ class PoolSupervisor(Crew):
     def _came_up(self, worker: Worker) -> None:
         worker.up = True
         worker.idle_since = trio.current_time()
-        if len(self._workers) > self._least:
+        if worker.leaving:
+            self._dismiss(worker)
+        elif len(self._workers) > self._least:
             self._watch_size()
 
     def _fruitless(self, worker: Worker, exit: Exit) -> None:
@@ -359,7 +366,7 @@ class PoolSupervisor(Crew):
     def _ended(self, entry: Entry, exit: Exit) -> None:
         worker = self._workers[entry.place]
         expected = worker.leaving and is_orderly(exit)
-        reports.child_exited(self._place, entry, exit, "remove" if expected else "restart")
+        reports.child_exited(self._place, entry, exit, "remove" if worker.leaving else "restart")
         self._forget(entry)
         if worker.taken:
             self._pace = None
@@ -371,32 +378,62 @@ class PoolSupervisor(Crew):
         self._go_on()
 
     def _forget(self, entry: Entry) -> None:
-        """It is no more: what it has not begun goes back into the queue."""
+        """It is no more. Closing its place refuses what it has not begun, and ``settled`` puts that
+        back."""
         self._workers.pop(entry.place, None)
         super()._forget(entry)
 
     # -- fewer of them
 
+    def _staying(self) -> list[Worker]:
+        """Those that are not on their way out."""
+        return [each for each in self._workers.values() if not each.leaving]
+
+    def _have_at_most(self, most: int) -> None:
+        """Let those go that are too many, who has least to do first; or keep some that were to go
+        and were not told yet."""
+        staying = self._staying()
+        room = most - len(staying)
+        if room < 0:
+            for worker in sorted(staying, key=lambda each: (len(each.hands), each.up))[:-room]:
+                worker.leaving = True
+                self._dismiss(worker)
+            return
+        undecided = [each for each in self._workers.values() if each.leaving and not each.dismissed]
+        for worker in undecided[:room]:
+            worker.leaving = False
+
+    def _dismiss(self, worker: Worker) -> None:
+        """Stop a worker that is leaving, once it is up and has nothing in hand."""
+        if worker.up and not worker.hands and not worker.dismissed:
+            worker.dismissed = True
+            lifecycle.stop(worker.place, Shutdown("the pool has no use for it"), None)
+
     def _watch_size(self) -> None:
-        """Look again when a worker has had nothing to do for long."""
-        if self._size_timer is None and self._options.cooldown < inf:
-            timers = self._place.scheduler.timers
-            self._size_timer = timers.after(self._options.cooldown, self._shrink)
+        """Look again when the first of those with nothing to do has been so for the cooldown."""
+        cooldown = self._options.cooldown
+        if self._size_timer is None and cooldown < inf:
+            since = [each.idle_since for each in self._workers.values() if each.free]
+            if since:
+                timers = self._place.scheduler.timers
+                self._size_timer = timers.at(min(since) + cooldown, self._shrink)
 
     def _shrink(self) -> None:
         """Stop the workers above the least number that had nothing to do for the cooldown."""
         self._size_timer = None
         if self._place.actor is not self or self._draining:
             return
-        oldest = trio.current_time() - self._options.cooldown
-        idle = [each for each in self._workers.values() if each.free]
-        spare = len(self._workers) - self._least
-        for worker in sorted(idle, key=lambda each: each.idle_since)[: max(0, spare)]:
-            if worker.idle_since > oldest + 1e-9 and len(self._workers) <= self._most:
+        now = trio.current_time()
+        staying = self._staying()
+        spare = len(staying) - self._least
+        idle = sorted((each for each in staying if each.free), key=lambda each: each.idle_since)
+        for worker in idle[: max(0, spare)]:
+            if worker.idle_since + self._options.cooldown > now:
                 break
             worker.leaving = True
-            lifecycle.stop(worker.place, Shutdown("it had nothing to do"), None)
-        if len(self._workers) - sum(each.leaving for each in self._workers.values()) > self._least:
+            self._dismiss(worker)
+            spare -= 1
+        if spare > 0:
             self._watch_size()
 
     # -- stopping
@@ -454,6 +491,7 @@ class PoolSupervisor(Crew):
     @handles
     def _set_size(self, message: SetSize) -> None:
         self._least, self._most = message.min, message.max
+        self._have_at_most(self._most)
         self._go_on()
         self._watch_size()
 

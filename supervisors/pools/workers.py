@@ -14,7 +14,17 @@ if TYPE_CHECKING:
 class Worker:
     """One worker: its child, and what it has in hand, the oldest first."""
 
-    __slots__ = ("_limit", "entry", "hands", "idle_since", "leaving", "number", "taken", "up")
+    __slots__ = (
+        "_limit",
+        "dismissed",
+        "entry",
+        "hands",
+        "idle_since",
+        "leaving",
+        "number",
+        "taken",
+        "up",
+    )
 
     def __init__(self, number: int, entry: Entry) -> None:
         self.number = number
@@ -22,7 +32,9 @@ class Worker:
         self.hands: dict[Attempt, None] = {}
         self.up = False
         self.leaving = False
-        """It is being stopped."""
+        """It gets nothing more, and is stopped when it has nothing in hand."""
+        self.dismissed = False
+        """It was told to stop."""
         self.taken = 0
         """How many messages it was handed so far."""
         self.idle_since = 0.0

@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from actors import NoSuchActor, Process, open_system
-from supervisors import Child, GetPoison, GetPool, Poisoned, Pool
+from supervisors import Child, GetPoison, GetPool, Poisoned, Pool, SetSize
 from tests.actors.isolation.far_actors import Fail, Far, Note, Notes, Pid, Plus, real
 
 FAR = Child(Far, isolation="process")
@@ -117,3 +117,28 @@ async def test_stopping_gives_back_what_was_not_begun() -> None:
         assert len(results) == 300
         answered = [each for each in results if isinstance(each, int)]
         assert sorted(answered) == list(range(1, len(answered) + 1))
+
+
+@real
+async def test_workers_above_the_most_leave_and_lose_nothing() -> None:
+    async with open_system() as system:
+        pool = await system.start(Pool(FAR, min=3, max=3))
+        done = 0
+
+        async def ask() -> None:
+            nonlocal done
+            for _ in range(200):
+                await pool.call(Plus(1))
+                done += 1
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(20):
+                nursery.start_soon(ask)
+            while done < 500:
+                await trio.lowlevel.checkpoint()
+            await pool.call(SetSize(1, 1))
+            while len((await pool.call(GetPool())).workers) > 1:
+                await trio.sleep(0.001)
+            assert done < 4000
+        assert done == 4000
+        assert (await pool.call(GetPool())).replaced == 0

@@ -14,6 +14,7 @@ from trio.testing import wait_all_tasks_blocked
 from actors import (
     ActorDied,
     CallTimeout,
+    Killed,
     MailboxFull,
     NoSuchActor,
     Ref,
@@ -219,7 +220,7 @@ async def test_the_number_of_workers_follows_the_work(system: System, log: Log) 
         assert len((await stands(pool)).workers) == 4
     await trio.sleep(29)
     assert len((await stands(pool)).workers) == 4
-    await trio.sleep(32)
+    await trio.sleep(2)
     assert len((await stands(pool)).workers) == 1
     assert log.stopped == ["Shutdown"] * 3
 
@@ -241,6 +242,65 @@ async def test_the_size_is_set_at_run_time(system: System, log: Log) -> None:
     await pool.call(SetSize(0, 1))
     await trio.sleep(3)
     assert (await stands(pool)).workers == ()
+
+
+async def test_workers_above_the_most_leave_as_soon_as_they_are_free(
+    system: System, log: Log
+) -> None:
+    pool = await start(system, log, min=4, max=4, cooldown=math.inf)
+    async with trio.open_nursery() as nursery:
+        for each in range(40):
+            nursery.start_soon(pool.call, Work(str(each), 1.0), None)
+        await trio.sleep(0.5)
+        await pool.call(SetSize(1, 1))
+        assert len((await stands(pool)).workers) == 4
+        await trio.sleep(1)
+        assert len((await stands(pool)).workers) == 1
+    assert sorted(map(int, log.begun)) == sorted(map(int, log.done)) == list(range(40))
+    assert log.stopped == ["Shutdown"] * 3
+    assert (await stands(pool)).replaced == 0
+    assert trio.current_time() == pytest.approx(37.0)
+
+
+async def test_who_has_nothing_in_hand_leaves_first_and_at_once(system: System, log: Log) -> None:
+    pool = await start(system, log, min=3, max=3, cooldown=math.inf)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(pool.call, Work("long", 50.0), None)
+        await wait_all_tasks_blocked()
+        await pool.call(SetSize(1, 1))
+        await wait_all_tasks_blocked()
+        assert [each.hands for each in (await stands(pool)).workers] == [1]
+    assert log.done == ["long"]
+
+
+async def test_who_has_not_left_yet_stays_if_the_pool_is_to_be_larger(
+    system: System, log: Log
+) -> None:
+    pool = await start(system, log, min=4, max=4, cooldown=math.inf)
+    async with trio.open_nursery() as nursery:
+        for each in range(4):
+            nursery.start_soon(pool.call, Work(str(each), 5.0), None)
+        await wait_all_tasks_blocked()
+        before = [each.id for each in (await stands(pool)).workers]
+        await pool.call(SetSize(1, 1))
+        await pool.call(SetSize(1, 3))
+    await wait_all_tasks_blocked()
+    after = [each.id for each in (await stands(pool)).workers]
+    assert len(after) == 3 and set(after) < set(before)
+    assert log.stopped == ["Shutdown"]
+
+
+async def test_a_worker_on_its_way_out_that_dies_is_not_replaced(system: System, log: Log) -> None:
+    pool = await start(system, log, min=2, max=2, cooldown=math.inf)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(pool.call, Work("a", 1.0), None)
+        nursery.start_soon(pool.call, Work("b", 50.0), None)
+        await wait_all_tasks_blocked()
+        await pool.call(SetSize(1, 1))
+        for each in await pool.call(WhichChildren()):
+            await each.ref.stop(Killed())
+    assert sorted(log.begun) == ["a", "a", "b", "b"] and sorted(log.done) == ["a", "b"]
+    assert len((await stands(pool)).workers) == 1
 
 
 async def test_busy_workers_are_not_stopped(system: System, log: Log) -> None:
