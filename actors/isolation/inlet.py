@@ -80,7 +80,7 @@ class Ticket:
         if arrival is not None and arrival.began is not None:
             arrival.began = perf_counter()
         link = inlet.link
-        link.flush()
+        link.connection.flush()
         link.incoming.took(self.number)
         inlet.took(self.number)
 
@@ -129,7 +129,7 @@ class Inlet:
             self._took = number
             link.moved.add(self)
             if number - self._told > link.window // 4:
-                link.hurry()
+                link.connection.hurry()
 
     def news(self) -> tuple[int, int]:
         """The number of this inlet, and up to where everything was taken."""

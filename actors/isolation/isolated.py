@@ -323,7 +323,7 @@ class Isolated(Far):
         self._end = end
         place, link = self._place, self._link
         assert link is not None and self._gone is not None and self._starting is not None
-        link.read_rest()
+        link.connection.read_rest()
         link.close()
         if self._too_early(lambda: self._ended(end)):
             return

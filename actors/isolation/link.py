@@ -1,8 +1,9 @@
-"""A link: one end of the connection between two systems in two processes.
+"""A link: one end of what connects two systems in two processes.
 
 Both ends are alike. Each has *inlets*, one for each of its places that the other may speak to, and
 *far places* that stand for those of the other. A message goes out by an outlet and comes in by an
-inlet; its answer goes back by its number.
+inlet; its answer goes back by its number. The frames themselves go over a
+:class:`~actors.isolation.connection.Connection`.
 """
 
 from __future__ import annotations
@@ -10,8 +11,6 @@ from __future__ import annotations
 import logging
 import sys
 from abc import ABC, abstractmethod
-from collections import deque
-from time import perf_counter
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
@@ -20,6 +19,7 @@ from msgspec import Raw
 
 from actors.exits import Crashed, Killed, NoSuchActor
 from actors.isolation import frames as f
+from actors.isolation.connection import Connection
 from actors.isolation.far import FarPlace
 from actors.isolation.faults import error_of, exit_fault, exit_of, undecodable
 from actors.isolation.inlet import Inlet, answer_of
@@ -45,11 +45,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("actors")
 
 _PAUSE = 0.001
-PROMPT = 0.0002
-"""Seconds after which answers go out before another message is begun: if that ends the process,
-they are not lost. Within that time they are sent together."""
-CHUNK = 1 << 18
-"""Bytes read at once."""
+"""Seconds between two looks at whether last words are out."""
 MAIN = 0
 """The number of the inlet that every worker has: that of the actor it was made for."""
 
@@ -69,6 +65,15 @@ class Link(ABC):
         max_message: int,
     ) -> None:
         self.system = system
+        self.connection = Connection(
+            connection,
+            max_message + f.OVERHEAD,
+            do=self.do,
+            ended=self.ended,
+            news=self._news,
+        )
+        self.send = self.connection.send
+        """Every message goes this way: looked up once."""
         self.outgoing = outgoing
         """Where it is noted what becomes of what is sent,"""
         self.incoming = incoming
@@ -84,7 +89,6 @@ class Link(ABC):
         """Inlets with something to tell of what was taken."""
         self.latest: Flight | None = None
         """What was answered, or taken, last."""
-        self._connection = connection
         self._inlets: dict[int, Inlet] = {}
         self._numbers: WeakKeyDictionary[Place, int] = WeakKeyDictionary()
         self._fars: WeakValueDictionary[int, FarPlace] = WeakValueDictionary()
@@ -94,27 +98,9 @@ class Link(ABC):
         self._watchers: set[FarWatcher] = set()
         """Those of the other end who wait for the end of somebody here."""
         self._questions: dict[int, Pending] = {}
-        self._out: list[f.Frame] = []
-        """What the next packet consists of, of about ``_size`` bytes."""
-        self._size = 0
-        self._full: deque[list[f.Frame]] = deque()
-        """Packets before that which have grown large enough."""
-        self._urgent = False
-        """The other end is to be told of what was taken, whether there is something else or not."""
         self._number = 0
         self._limit = 64
         """So many inlets, and those whose places are no more are let go."""
-        self._rest = memoryview(b"")
-        """What is left of a packet that was begun elsewhere than in the writer."""
-        self._sending = False
-        """The writer is in the middle of a packet."""
-        self._flushed = 0.0
-        self._task: trio.lowlevel.Task | None = None
-        """The writer, while it waits for something to write."""
-        self._closed = False
-        self._broken = False
-        """Something has come that was no frame: what comes after it counts no more."""
-        self._splitter = f.Splitter(max_message + f.OVERHEAD)
         self._handlers: dict[type, Callable[[Any], object]] = {
             f.Message: self._arrived,
             f.Answer: self._answered,
@@ -188,7 +174,7 @@ class Link(ABC):
         far = self._fars.get(address.id)
         if far is None:
             far = FarPlace(self, address.id, address.path, address.name, address.incarnation)
-            if self._closed:
+            if self.connection.closed:
                 far.lose(ConnectionError("The process it lived in has ended."))
             else:
                 self._fars[address.id] = far
@@ -219,53 +205,11 @@ class Link(ABC):
     def question(self, pending: Pending) -> int:
         """The number under which the answer to a question will come: it resolves ``pending``."""
         number = self.next_number()
-        if self._closed:
+        if self.connection.closed:
             pending.resolve(None)
         else:
             self._questions[number] = pending
         return number
-
-    def send(self, frame: f.Frame, size: int = 0) -> None:
-        """Have a frame sent, together with whatever else comes up until the writer's turn.
-        ``size`` is that of its payload."""
-        if self._closed:
-            return
-        self._out.append(frame)
-        self._size += (size or f.weight(frame)) + f.HEADING
-        if self._size > f.PACKET:
-            self._full.append(self._out)
-            self._out, self._size = [], 0
-        if self._task is not None:
-            self.wake()
-
-    def hurry(self) -> None:
-        """Tell of what was taken, though there may be nothing else to send."""
-        self._urgent = True
-        self.wake()
-
-    def wake(self) -> None:
-        """Have the writer look."""
-        task, self._task = self._task, None
-        if task is not None:
-            trio.lowlevel.reschedule(task)
-
-    def flush(self) -> None:
-        """Write what is ready, at once, if it has waited for long. Not a checkpoint."""
-        now = perf_counter()
-        if self._out and now - self._flushed >= PROMPT:
-            self._flushed = now
-            self.write_now()
-
-    def write_now(self) -> None:
-        """Write what is ready, unless something before it is being written. Not a checkpoint."""
-        if not self._out or self._sending or self._full or self._rest:
-            return
-        data = memoryview(packed(self._packet()))
-        try:
-            data = data[self._connection.send(data) :]
-        except OSError:
-            pass  # full, or gone: the writer finds out
-        self._rest = data
 
     def encode(self, value: object, what: str) -> bytes:
         """A payload, its classes made known to the other end. Raises NotEncodable, whatever the
@@ -446,19 +390,14 @@ class Link(ABC):
     def start(self) -> None:
         """Have two tasks read and write, until the other end is no more."""
         nursery = self.system.nursery
-        nursery.start_soon(self._read, name="link, reading")
-        nursery.start_soon(self._write, name="link, writing")
+        nursery.start_soon(self.connection.read, name="link, reading")
+        nursery.start_soon(self.connection.write, name="link, writing")
 
     def close(self) -> None:
         """Nothing goes in or out any more. Idempotent."""
-        if self._closed:
+        if self.connection.closed:
             return
-        self._closed = True
-        trio.lowlevel.notify_closing(self._connection)
-        self._connection.close()
-        self._out.clear()
-        self._full.clear()
-        self.wake()
+        self.connection.close()
         gone = ConnectionError("The process it lived in has ended.")
         for far in list(self._fars.values()):
             far.lose(gone)
@@ -479,52 +418,21 @@ class Link(ABC):
         for far in list(self._fars.values()):
             far.suspended &= ~BLOCKED
             far.look()
-        while not self._closed and self._is_at_work:  # noqa: ASYNC110
+        # Looked at now and then: what waits in a queue here may turn out not to be sendable.
+        while self._is_at_work and not self.connection.closed:  # noqa: ASYNC110
             await trio.sleep(_PAUSE)
 
     @property
     def _is_at_work(self) -> bool:
         """Something is to be written, or waits until it may be."""
-        if self._out or self._full or self._rest or self._task is None:
-            return True
-        return any(far.running and far.mailbox for far in self._fars.values())
+        waits = any(far.running and far.mailbox for far in self._fars.values())
+        return waits or self.connection.busy
 
-    async def _read(self) -> None:
-        """Read packets, and do what they say, until there are no more."""
-        broken: f.BrokenLink | None = None
-        with trio.CancelScope(shield=True):
-            while broken is None and not self._closed:
-                try:
-                    await trio.lowlevel.wait_readable(self._connection)
-                    data = self._connection.recv(CHUNK)
-                except BlockingIOError:
-                    continue
-                except (trio.ClosedResourceError, OSError):
-                    break
-                if not data:
-                    break
-                broken = self._take_in(data)
-        self.ended(broken)
-
-    def read_rest(self) -> None:
-        """Take in what a process that has ended had still sent. Not a checkpoint."""
-        while not self._broken:
-            try:
-                data = self._connection.recv(CHUNK)
-            except OSError:
-                return
-            if not data:
-                return
-            self._take_in(data)
-
-    def _take_in(self, data: bytes) -> f.BrokenLink | None:
-        """Do what has come in; returns what was wrong with it."""
-        try:
-            frames = self._splitter.feed(data)
-        except f.BrokenLink as error:
-            self._broken = True
-            return error
-        return self.do(frames)
+    def _news(self) -> list[f.Frame]:
+        """What was taken since the last packet went out."""
+        news: list[f.Frame] = [f.Taken(*inlet.news()) for inlet in self.moved]
+        self.moved.clear()
+        return news
 
     def do(self, frames: Sequence[f.Frame]) -> f.BrokenLink | None:
         """Do what frames say; returns what was wrong with one."""
@@ -535,51 +443,12 @@ class Link(ABC):
                     raise f.BrokenLink(f"A {type(frame).__name__} does not belong here.")
                 handler(frame)
         except f.BrokenLink as error:
-            self._broken = True
             return error
         except Exception as error:
             # Whatever the other end has brought about concerns nobody but this link.
             logger.exception("What has come over a link cannot be done")
-            self._broken = True
             return f.BrokenLink(f"What has come cannot be done: {error!r}")
         return None
-
-    async def _write(self) -> None:
-        """Write what has come together, a packet at a time."""
-        with trio.CancelScope(shield=True):
-            while not self._closed:
-                if self._rest:
-                    rest, self._rest = self._rest, memoryview(b"")
-                    await self._send_all(rest)
-                    continue
-                if not (self._out or self._full or self._urgent):
-                    self._task = trio.lowlevel.current_task()
-                    await trio.lowlevel.wait_task_rescheduled(_never_aborts)
-                    continue
-                await self._send_all(memoryview(packed(self._packet())))
-
-    def _packet(self) -> list[f.Frame]:
-        if self._full:
-            return self._full.popleft()
-        packet, self._out, self._size = self._out, [], 0
-        self._urgent = False
-        if self.moved:
-            packet += [f.Taken(*inlet.news()) for inlet in self.moved]
-            self.moved.clear()
-        return packet
-
-    async def _send_all(self, view: memoryview) -> None:
-        connection = self._connection
-        self._sending = True
-        while view:
-            try:
-                view = view[connection.send(view) :]
-            except BlockingIOError:
-                await trio.lowlevel.wait_writable(connection)
-            except (trio.ClosedResourceError, OSError):
-                break  # whoever reads finds out
-        self._sending = False
-        self._flushed = perf_counter()
 
 
 class FarWatcher:
@@ -601,22 +470,3 @@ class FarWatcher:
     def cancel(self) -> None:
         """Nobody is at the other end any more."""
         self._place.unwatch(self)
-
-
-def packed(frames: list[f.Frame]) -> bytearray:
-    """A packet. What cannot be one, whatever it holds, does not keep the others from leaving."""
-    try:
-        return f.packed(frames)
-    except Exception:
-        whole: list[f.Frame] = []
-        for frame in frames:
-            try:
-                f.packed([frame])
-                whole.append(frame)
-            except Exception:
-                logger.exception("A %s cannot leave its process", type(frame).__name__)
-        return f.packed(whole)
-
-
-def _never_aborts(_: object) -> trio.lowlevel.Abort:
-    return trio.lowlevel.Abort.FAILED

@@ -25,10 +25,11 @@ from msgspec import Raw
 from actors.exits import StartFailed
 from actors.isolation import frames as f
 from actors.isolation import shipping
+from actors.isolation.connection import CHUNK
 from actors.isolation.faults import exit_fault, exit_of, fault_of, words
 from actors.isolation.inlet import Ticket
 from actors.isolation.keeper_process import die_with_parent
-from actors.isolation.link import CHUNK, MAIN, Link
+from actors.isolation.link import MAIN, Link
 from actors.isolation.page import NoPage, Page
 from actors.mailbox import TOKEN, is_exempt
 from actors.payloads.names import NotEncodable
@@ -113,7 +114,7 @@ class Top:
         link.admit(place.ref._place, MAIN)
         link.send(f.Started(place.declined, place.ref._place.middleware is not None))
         # Whatever becomes of it in a moment, it was up.
-        link.write_now()
+        link.connection.write_now()
         asked, self._asked = self._asked, []
         for frame in asked:
             self.inspect(frame)

@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 
 from actors import Actor, Call, Ref, handles
-from actors.isolation import inlet, link
+from actors.isolation import connection, inlet
 from tests.actors.isolation.far_actors import Fail, Note, Notes, Pid, Plus, Raised, die
 from tests.actors.isolation.in_forks.across_actors import Coin, Do, busy
 
@@ -30,7 +30,7 @@ class Bare(Actor):
             case "aside":
                 inlet.Ticket.set_aside = nothing  # type: ignore[method-assign]
             case "flush":
-                link.Link.flush = nothing  # type: ignore[method-assign]
+                connection.Connection.flush = nothing  # type: ignore[method-assign]
 
     @handles
     def plus(self, msg: Plus) -> int:

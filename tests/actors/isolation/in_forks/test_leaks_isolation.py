@@ -214,7 +214,7 @@ def sizes(link: Any) -> dict[str, int]:
         "numbers": len(link._numbers),
         "fars": len(link._fars),
         "moved": len(link.moved),
-        "out": len(link._out),
+        "out": len(link.connection._out),
     }
 
 

@@ -31,8 +31,8 @@ from actors import (
     introspection,
     open_system,
 )
+from actors.isolation import connection, isolated, keeper, outlet, page
 from actors.isolation import frames as f
-from actors.isolation import isolated, keeper, link, outlet, page
 from actors.payloads import NotEncodable
 from supervisors import Child, one_for_one
 from tests.actors.isolation.far_actors import Fail, Note, Notes, Pid, Plus, Raised
@@ -154,7 +154,7 @@ async def test_what_a_dead_process_had_written_is_read(
     """Its end may be told before its last packet is read, in which it says that this is in order.
     Repeated, since trio draws which of the two comes first."""
     if not there:
-        monkeypatch.setattr(link.Link, "read_rest", nothing)
+        monkeypatch.setattr(connection.Connection, "read_rest", nothing)
     ends: list[bool] = []
     async with alone(Doer) as (_, ref):
         while len(ends) < 20 and all(ends):
@@ -419,7 +419,7 @@ async def test_a_packet_says_how_long_it_is_and_is_believed_within_bounds(there:
     async with alone(Hostile) as (_, ref):
         await ref.call(Pid())
         if not there:
-            ref._place.actor._link._splitter._largest = 1 << 40
+            ref._place.actor._link.connection._splitter._largest = 1 << 40
         head = (0xFFFF_FFFF).to_bytes(4, "little")
         if there:
             with suppress(ActorDied):

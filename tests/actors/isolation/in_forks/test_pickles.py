@@ -206,7 +206,7 @@ async def test_the_parents_end_may_break_and_ends_one_worker(tmp_path: Path) -> 
         for what in ("a pickle", "a pickle behind its length", "an unknown kind of frame"):
             await is_fine(ref)
             before = ref.incarnation
-            connection: socket.socket = ref._place.actor._link._connection
+            connection: socket.socket = ref._place.actor._link.connection._socket
             connection.send(data[what])
             while ref.incarnation == before:
                 await trio.sleep(0.001)
@@ -227,7 +227,7 @@ async def test_a_worker_takes_no_frames_that_only_a_parent_gets(tmp_path: Path) 
         ):
             await is_fine(ref)
             before = ref.incarnation
-            ref._place.actor._link._connection.send(frames)
+            ref._place.actor._link.connection._socket.send(frames)
             while ref.incarnation == before:
                 await trio.sleep(0.001)
             assert isinstance(ref._place.exit, Crashed)
@@ -386,7 +386,7 @@ async def test_a_worker_that_writes_at_random_is_ended_and_nobody_else(seed: int
 async def test_a_worker_that_is_not_one_of_ours_is_never_listened_to() -> None:
     """There is no address to connect to: the sockets have no name."""
     async with hostile() as (_, ref):
-        connection: socket.socket = ref._place.actor._link._connection
+        connection: socket.socket = ref._place.actor._link.connection._socket
         control: socket.socket = ref._place.actor._worker._keeper._control
         for each in (connection, control):
             assert each.getsockname() == "" and each.getpeername() == ""
