@@ -8,8 +8,7 @@ from uuid import uuid4
 import attrs
 import trio
 
-from actors import ActorDied
-from mediators.sharding.forms import SentHandle
+from actors import ActorDied, Ref
 from mediators.verbs import (
     Cancel,
     Fork,
@@ -28,7 +27,7 @@ from mediators.verbs import (
 )
 
 if TYPE_CHECKING:
-    from actors import Call, Ref
+    from actors import Call
     from mediators.outcomes import Incident, Status
     from mediators.workflow import Workflow
 
@@ -128,3 +127,15 @@ class Handle(Generic[R]):
     async def incidents(self) -> list[Incident]:
         """What somebody must decide or mend before it goes on."""
         return await self.mediator.call(GetIncidents(self.id))
+
+
+@attrs.frozen
+class SentHandle:
+    """What travels between processes in place of a ``Handle``: the class of its workflow stays
+    behind."""
+
+    mediator: Ref[Any]
+    id: str
+
+    def _received(self) -> Handle[Any]:
+        return Handle(self.mediator, self.id)

@@ -13,7 +13,6 @@ import attrs
 from actors import Call
 from actors.validation import check_choice, check_seconds, is_int
 from mediators.outcomes import Incident, Status  # noqa: F401
-from mediators.sharding.forms import SentFork, SentHandle, SentQuery, SentStart
 from mediators.texts import check_text
 
 if TYPE_CHECKING:
@@ -38,6 +37,13 @@ TEXT_OR_NONE = attrs.validators.optional(TEXT)
 
 
 @attrs.frozen
+class AboutWorkflow(Call[R], Generic[R]):
+    """Base of what is asked of the one workflow that has this id."""
+
+    id: str = attrs.field(validator=TEXT)
+
+
+@attrs.frozen
 class Start(Call["Handle[R]"], Generic[R]):
     """Start a workflow; answered with its handle once the start is on disk.
 
@@ -55,7 +61,7 @@ class Start(Call["Handle[R]"], Generic[R]):
 
     @staticmethod
     def _travels_as() -> tuple[type, ...]:
-        return SentStart, SentHandle
+        return forms_with_handle(SentStart)
 
     def __attrs_post_init__(self) -> None:
         if self.timeout is not None:
@@ -63,25 +69,20 @@ class Start(Call["Handle[R]"], Generic[R]):
 
 
 @attrs.frozen
-class Result(Call[Any]):
+class Result(AboutWorkflow[Any]):
     """Wait for the end: the result, or what it failed with."""
 
-    id: str = attrs.field(validator=TEXT)
-
 
 @attrs.frozen
-class GetStatus(Call[Status]):
+class GetStatus(AboutWorkflow[Status]):
     """Where it stands."""
 
-    id: str = attrs.field(validator=TEXT)
-
 
 @attrs.frozen
-class SendSignal(Call[None]):
+class SendSignal(AboutWorkflow[None]):
     """Send it an event, for its ``receive``. One of a ``signal_id`` it has had counts once; unread
     for ``expires`` seconds it becomes a dead letter."""
 
-    id: str = attrs.field(validator=TEXT)
     event: object
     signal_id: str | None = attrs.field(default=None, validator=TEXT_OR_NONE)
     expires: float | None = None
@@ -92,10 +93,9 @@ class SendSignal(Call[None]):
 
 
 @attrs.frozen
-class Query(Call[Any]):
+class Query(AboutWorkflow[Any]):
     """Ask the workflow itself: ``message`` goes to its ``@handles`` method."""
 
-    id: str = attrs.field(validator=TEXT)
     message: Call[Any]
 
     def _sent_as(self) -> SentQuery:
@@ -107,60 +107,52 @@ class Query(Call[Any]):
 
 
 @attrs.frozen
-class Cancel(Call[None]):
+class Cancel(AboutWorkflow[None]):
     """End it: what it has done is undone."""
 
-    id: str = attrs.field(validator=TEXT)
     reason: str = attrs.field(default="somebody asked for it", validator=TEXT)
 
 
 @attrs.frozen
-class Pause(Call[None]):
+class Pause(AboutWorkflow[None]):
     """Let nothing more be delivered to it; what is under way goes on and is kept."""
 
-    id: str = attrs.field(validator=TEXT)
     reason: str = attrs.field(default="somebody asked for it", validator=TEXT)
 
 
 @attrs.frozen
-class Resume(Call[Status]):
+class Resume(AboutWorkflow[Status]):
     """Go on where it was paused, by somebody or by a mistake that is mended now."""
 
-    id: str = attrs.field(validator=TEXT)
-
 
 @attrs.frozen
-class RetryStep(Call[None]):
+class RetryStep(AboutWorkflow[None]):
     """Try again what stands as an incident: the step of that path, or all."""
 
-    id: str = attrs.field(validator=TEXT)
     path: str | None = attrs.field(default=None, validator=TEXT_OR_NONE)
 
 
 @attrs.frozen
-class SkipStep(Call[None]):
+class SkipStep(AboutWorkflow[None]):
     """Leave an incident as it is: an undo is not made, a step counts as failed."""
 
-    id: str = attrs.field(validator=TEXT)
     path: str | None = attrs.field(default=None, validator=TEXT_OR_NONE)
 
 
 @attrs.frozen
-class ResolveStep(Call[None]):
+class ResolveStep(AboutWorkflow[None]):
     """Answer in the component's place."""
 
-    id: str = attrs.field(validator=TEXT)
     value: object = None
     path: str | None = attrs.field(default=None, validator=TEXT_OR_NONE)
 
 
 @attrs.frozen
-class Fork(Call["Handle[Any]"]):
+class Fork(AboutWorkflow["Handle[Any]"]):
     """Start a new run that shares the history of this one up to before the outcome of the step
     ``at`` (all of it without): under an id of its own, or, of a workflow that has ended, as its
     next run."""
 
-    id: str = attrs.field(validator=TEXT)
     new_id: str | None = attrs.field(default=None, validator=TEXT_OR_NONE)
     at: str | None = attrs.field(default=None, validator=TEXT_OR_NONE)
 
@@ -169,7 +161,7 @@ class Fork(Call["Handle[Any]"]):
 
     @staticmethod
     def _travels_as() -> tuple[type, ...]:
-        return SentFork, SentHandle
+        return forms_with_handle(SentFork)
 
 
 @attrs.frozen
@@ -214,14 +206,58 @@ class HistoryEntry:
 
 
 @attrs.frozen
-class GetHistory(Call["list[HistoryEntry]"]):
+class GetHistory(AboutWorkflow["list[HistoryEntry]"]):
     """What has come to the latest run, and what followed."""
-
-    id: str = attrs.field(validator=TEXT)
 
 
 @attrs.frozen
-class GetIncidents(Call["list[Incident]"]):
+class GetIncidents(AboutWorkflow["list[Incident]"]):
     """What somebody must decide, or mend."""
 
-    id: str = attrs.field(validator=TEXT)
+
+# -- what travels between processes in place of those that are no plain data
+
+
+@attrs.frozen
+class SentStart:
+    """A ``Start``."""
+
+    workflow: object
+    policy: str
+    timeout: float | None
+
+    def _received(self) -> Any:
+        policy: Any = self.policy
+        workflow: Any = self.workflow
+        return Start(workflow, policy, self.timeout)
+
+
+@attrs.frozen
+class SentQuery:
+    """A ``Query``."""
+
+    id: str
+    message: object
+
+    def _received(self) -> Any:
+        message: Any = self.message
+        return Query(self.id, message)
+
+
+@attrs.frozen
+class SentFork:
+    """A ``Fork``."""
+
+    id: str
+    new_id: str | None
+    at: str | None
+
+    def _received(self) -> Any:
+        return Fork(self.id, self.new_id, self.at)
+
+
+def forms_with_handle(form: type) -> tuple[type, ...]:
+    """The form of a message that is answered with a handle, and that of the handle."""
+    from mediators.handle import SentHandle
+
+    return form, SentHandle

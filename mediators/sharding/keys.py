@@ -6,7 +6,7 @@ from typing import Any
 
 from mediators.execution.commands import id_of
 from mediators.texts import shown
-from mediators.verbs import ListWorkflows, Start, WorkflowInfo
+from mediators.verbs import AboutWorkflow, ListWorkflows, Start, WorkflowInfo
 from mediators.workflow import Workflow
 from supervisors.sharding.messages import Everywhere, NoKey, Somewhere
 
@@ -28,9 +28,7 @@ def key_of(message: Any) -> Any:
         return _own(message)
     if isinstance(message, ListWorkflows):
         return Everywhere(lambda answers: merged(message, answers))
-    if type(message).__module__ == "mediators.verbs":
-        return getattr(message, "id", None)
-    return None
+    return message.id if isinstance(message, AboutWorkflow) else None
 
 
 def _own(workflow: Any) -> Any:
