@@ -8,29 +8,42 @@ between the turns.
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
-import trio
-
+from actors import Call, handles
+from actors.dispatch import Route, Routes
 from actors.place import Place
+from actors.runtime import lifecycle
 from actors.runtime.stages import Pending
 from supervisors import reports
-from supervisors.dynamic import DynamicSupervisor
-from supervisors.policy import Pace
-from supervisors.tree import Entry
+from supervisors.admin import (
+    ChildRefused,
+    DeleteChild,
+    ReplaceChild,
+    RestartChild,
+    StartChild,
+    StopChild,
+)
+from supervisors.tree import Entry, Supervising
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Mapping
 
-    from actors import Exit
+    from actors import Actor, Exit
     from actors.runtime.stages import Steps
     from supervisors.specs import Backoff, Child
 
     Then = Callable[[Entry, BaseException | None], object]
 
 
-class Crew(DynamicSupervisor):
-    """Base of such supervisors."""
+class Crew(Supervising):
+    """Base of such supervisors. How many children there are, and which, is theirs to say: nobody
+    else starts or stops one."""
+
+    instead: ClassVar[str]
+    """What says how many there are, for those who want to start one or stop one."""
+    backoff: ClassVar[Backoff]
+    """How restarts are paced of children whose ``Child`` does not say."""
 
     def _enter(self, spec: Child[Any], key: str) -> Entry:
         """One more child, not started yet."""
@@ -73,27 +86,16 @@ class Crew(DynamicSupervisor):
                 raise outcome
             reports.child_started(self._place, entry, asked=False)
 
-    def _child_exited(self, place: Place, incarnation: int, exit: Exit, home: Place) -> None:
-        entry = self._tree.entries.get(place)
-        if (
-            entry is not None
-            and place.incarnation == incarnation
-            and place.state in ("stopping", "gone")
-        ):
-            self._ended(entry, exit)
-
     def _ended(self, entry: Entry, exit: Exit) -> None:
-        """A child has ended that was up."""
         raise NotImplementedError
 
-    def _delay(self, entry: Entry, backoff: Backoff, exit: Exit) -> float:
-        """Seconds before this child is started again; gives up when its backoff says so."""
-        now = trio.current_time()
-        random = self._place.scheduler.system.random
-        entry.pace, delay = (entry.pace or Pace()).next(backoff, now, random)
-        if entry.pace.exhausted(backoff):
-            self._give_up(entry, exit)
-        return delay
+    def _restart_later(self, entry: Entry, exit: Exit, then: Then) -> None:
+        """Start it again as its backoff says; gives up when that has an end."""
+        lifecycle.settle(entry.place, "restarting")
+        backoff = entry.spec.backoff or self.backoff
+        entry.pace, delay = self._next_pace(entry.pace, backoff, entry, exit)
+        if not self._is_ending:
+            self._launch_later(entry, delay, then)
 
     def _launch_later(self, entry: Entry, seconds: float, then: Then) -> None:
         """Start it again after so many seconds, unless it is forgotten or started before."""
@@ -108,3 +110,43 @@ class Crew(DynamicSupervisor):
     def _unless_ending(self, call: Callable[[], object]) -> None:
         if self._place.actor is self and not self._is_ending:
             call()
+
+    # -- administration
+
+    @handles
+    def _start_child(self, message: StartChild) -> Any:
+        self._refuse(message, repr(message.spec))
+
+    @handles
+    def _stop_child(self, message: StopChild | RestartChild | DeleteChild | ReplaceChild) -> Any:
+        self._refuse(message, str(message.child))
+
+    def _refuse(self, message: object, child: str) -> NoReturn:
+        name = type(message).__name__
+        raise ChildRefused(f"{self._place.path}: {self.instead}. Got: {name}", child)
+
+
+class HandedOnRoutes(Routes):
+    """What the administration does not handle goes to whoever is behind it, with ``hand_on``.
+    ``known`` are the classes that are handled there; None: whatever comes."""
+
+    __slots__ = ("_hand_on", "_known")
+
+    def __init__(
+        self, cls: type[Actor], known: Iterable[type] | None, hand_on: Callable[..., Any]
+    ) -> None:
+        super().__init__(cls, cls.routes[None].messages)
+        self._known = None if known is None else frozenset(known)
+        self._hand_on = hand_on
+
+    def __missing__(self, message: type) -> Route:
+        route = super().__missing__(message)
+        known = self._known
+        if route.function is None and (known is None or not known.isdisjoint(message.__mro__)):
+            route = self[message] = Route(self._hand_on, is_call=issubclass(message, Call))
+        return route
+
+    @property
+    def messages(self) -> Mapping[type, str]:
+        """What is taken, from whichever side."""
+        return {**dict.fromkeys(self._known or (), self._hand_on.__name__), **super().messages}

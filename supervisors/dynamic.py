@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from actors import Crashed, Ref, Shutdown, handles
+from actors import Crashed, handles
 from actors.place import Place
 from actors.runtime import lifecycle
 from actors.runtime.stages import Pending, Stage
@@ -23,7 +23,6 @@ from supervisors.tree import Entry, Failed, Supervising
 if TYPE_CHECKING:
     from actors import Exit
     from actors.runtime.stages import Steps
-    from supervisors.admin import ChildKey
 
 
 class Again:
@@ -72,21 +71,6 @@ class DynamicSupervisor(Supervising):
                 f"Got: {self.strategy!r}, {self.auto_shutdown!r}"
             )
         super()._prepare(place)
-
-    # -- stop
-
-    def _stop_all(self) -> Steps:
-        """All at once; each has its own time, counted from the same moment."""
-        tree = self._tree
-        tree.closing = True
-        entries = self._entries()
-        pending = [lifecycle.stop(entry.place, Shutdown(), None) for entry in entries]
-        for each in pending:
-            if each is not None:
-                yield each
-        for entry in entries:
-            lifecycle.settle(entry.place, "gone")
-        tree.entries.clear()
 
     # -- restarts
 
@@ -143,15 +127,6 @@ class DynamicSupervisor(Supervising):
         yield from self._start_again(again.entry)
 
     # -- administration
-
-    def _key_of(self, place: Place) -> Any:
-        return place
-
-    def _find(self, key: ChildKey) -> Entry:
-        entry = self._tree.entries.get(key._place.house) if isinstance(key, Ref) else None
-        if entry is None:
-            raise self._no_such_child(key)
-        return entry
 
     def _keep(self, entry: Entry) -> None:
         """Nothing starts a stopped child again here: a transient one that is done is forgotten."""

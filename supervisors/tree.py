@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import attrs
 import trio
 
-from actors import Actor, Crashed, Shutdown, StartFailed, handles
+from actors import Actor, Crashed, Ref, Shutdown, StartFailed, handles
 from actors.place import Place
 from actors.runtime import lifecycle
 from actors.runtime.stages import Pending, Stage
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from actors import Exit
     from actors.runtime.stages import Steps
     from supervisors.admin import ChildKey
-    from supervisors.specs import AutoShutdown, Strategy
+    from supervisors.specs import AutoShutdown, Backoff, Strategy
 
 
 class Entry:
@@ -199,7 +199,14 @@ class Supervising(Actor):
         return list(tree.entries.values()) if tree is not None else []
 
     def _stop_all(self) -> Steps:
-        raise NotImplementedError
+        self._tree.closing = True
+        yield from self._stop_them()
+        for entry in self._entries():
+            lifecycle.settle(entry.place, "gone")
+        self._tree.entries.clear()
+
+    def _stop_them(self) -> Steps:
+        return stop_at_once(self._entries())
 
     def _given_back(self, place: Place, item: Any) -> None:
         """What becomes of a message that an isolated child does not want."""
@@ -216,7 +223,11 @@ class Supervising(Actor):
             or place.state not in ("stopping", "gone")
         ):
             return  # it was stopped, restarted or forgotten meanwhile
-        home.stage = Stage(self._after_exit(entry, exit))
+        self._ended(entry, exit)
+
+    def _ended(self, entry: Entry, exit: Exit) -> None:
+        """A child has ended that was up."""
+        self._place.stage = Stage(self._after_exit(entry, exit))
 
     def _after_exit(self, entry: Entry, exit: Exit) -> Steps:
         decision = verdict(entry.spec.restart, exit)
@@ -244,17 +255,24 @@ class Supervising(Actor):
     def _count(self, entry: Entry, exit: Exit) -> float | None:
         """Count a restart, or pace it. Returns the delay in seconds, None for none; gives up, by
         ending this supervisor, when it is one too many."""
-        now = trio.current_time()
         backoff = entry.spec.backoff
         if backoff is None:
-            if self._tree.window.add(now):
+            if self._tree.window.add(trio.current_time()):
                 self._give_up(entry, exit)
             return None
-        random = self._place.scheduler.system.random
-        entry.pace, delay = (entry.pace or Pace()).next(backoff, now, random)
-        if entry.pace.exhausted(backoff):
-            self._give_up(entry, exit)
+        entry.pace, delay = self._next_pace(entry.pace, backoff, entry, exit)
         return delay
+
+    def _next_pace(
+        self, pace: Pace | None, backoff: Backoff, entry: Entry, exit: Exit
+    ) -> tuple[Pace, float]:
+        """The pace after the end of this child, and the delay in seconds before the next start;
+        gives up when the backoff says so."""
+        random = self._place.scheduler.system.random
+        pace, delay = (pace or Pace()).next(backoff, trio.current_time(), random)
+        if pace.exhausted(backoff):
+            self._give_up(entry, exit)
+        return pace, delay
 
     def _pace_again(self, failed: Failed) -> float | None:
         """The delay before a failed restart is tried again; None for none."""
@@ -312,11 +330,15 @@ class Supervising(Actor):
     # -- administration that is the same everywhere
 
     def _key_of(self, place: Place) -> Any:
-        raise NotImplementedError
+        """What the entry of a child is kept under: its place, unless ids are unique."""
+        return place
 
     def _find(self, key: ChildKey) -> Entry:
         """The entry of a child. Raises NoSuchChild."""
-        raise NotImplementedError
+        entry = self._tree.entries.get(key._place.house) if isinstance(key, Ref) else None
+        if entry is None:
+            raise self._no_such_child(key)
+        return entry
 
     def _no_such_child(self, key: object) -> NoSuchChild:
         return NoSuchChild(f"{self._place.path} has no child {key!r}.", str(key))
@@ -360,6 +382,14 @@ class Supervising(Actor):
             reports.child_started(self._place, entry, asked=asked)
         else:
             self._stopped(entry)
+
+
+def stop_at_once(entries: Iterable[Entry]) -> Steps:
+    """Stop children at once; each has its own time, counted from the same moment."""
+    pending = [lifecycle.stop(entry.place, Shutdown(), None) for entry in entries]
+    for each in pending:
+        if each is not None:
+            yield each
 
 
 def stop_in_reverse(entries: Iterable[Entry]) -> Steps:

@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import trio
 
 from actors import (
-    Actor,
     ActorDied,
-    Call,
     Crashed,
     Exit,
     NoSuchActor,
@@ -21,13 +19,10 @@ from actors import (
     handles,
     is_orderly,
 )
-from actors.dispatch import Route, Routes
-from actors.place import Place
+from actors.isolation.isolated import handled
 from actors.runtime import calls, lifecycle
 from supervisors import reports
-from supervisors.admin import ChildRefused, StartChild
-from supervisors.crew import Crew
-from supervisors.policy import Pace
+from supervisors.crew import Crew, HandedOnRoutes
 from supervisors.pools.admin import (
     DropPoison,
     GetPoison,
@@ -46,18 +41,16 @@ from supervisors.pools.jobs import Attempt, Job, Jobs
 from supervisors.pools.policy import MOST_AHEAD, wanted
 from supervisors.pools.workers import Worker
 from supervisors.specs import Backoff, Child
-from supervisors.tree import Entry
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
+    from actors.place import Place
     from actors.runtime.stages import Steps
     from actors.timers import Timer
+    from supervisors.policy import Pace
     from supervisors.pools.jobs import Operation
     from supervisors.pools.spec import PoolOptions
+    from supervisors.tree import Entry
 
-PACE = Backoff(0.1, 30.0)
-"""How starts that fail are paced, unless the worker's Child says otherwise."""
 REMEMBERED = 1000
 """Messages that were set aside, of which the last so many are kept."""
 
@@ -66,9 +59,10 @@ class PoolSupervisor(Crew):
     """Workers as children, and a queue before them. See :class:`supervisors.Pool`."""
 
     hands_on: ClassVar[bool] = True
+    instead: ClassVar[str] = "SetSize says how many workers a pool has"
+    backoff: ClassVar[Backoff] = Backoff(0.1, 30.0)
 
     def __init__(self, child: Child[Any], options: PoolOptions) -> None:
-        super().__init__()
         self._child = child
         self._options = options
         self._ahead = options.ahead and child.isolation is not None
@@ -94,7 +88,9 @@ class PoolSupervisor(Crew):
 
     def _prepare(self, place: Place) -> None:
         super()._prepare(place)
-        place.routes = PoolRoutes(type(self), self._child.face)
+        place.routes = HandedOnRoutes(
+            type(self), handled(self._child.face), PoolSupervisor._take_in
+        )
         self._bound = place.spec.mailbox
 
     # -- taking messages
@@ -355,13 +351,9 @@ class PoolSupervisor(Crew):
 
     def _fruitless(self, worker: Worker, exit: Exit) -> None:
         """A worker has led to nothing: the next is paced."""
-        backoff = self._child.backoff or PACE
-        now = trio.current_time()
-        random = self._place.scheduler.system.random
-        self._pace, delay = (self._pace or Pace()).next(backoff, now, random)
-        self._not_before = now + delay
-        if self._pace.exhausted(backoff):
-            self._give_up(worker.entry, exit)
+        backoff = self._child.backoff or self.backoff
+        self._pace, delay = self._next_pace(self._pace, backoff, worker.entry, exit)
+        self._not_before = trio.current_time() + delay
 
     def _ended(self, entry: Entry, exit: Exit) -> None:
         worker = self._workers[entry.place]
@@ -517,41 +509,6 @@ class PoolSupervisor(Crew):
         known = ", ".join(str(each.number) for each in self._poison) or "none"
         raise NoSuchPoison(f"{self._place.path} has set aside no message {number}; it has: {known}")
 
-    @handles
-    def _start_child(self, message: StartChild) -> Any:
-        raise ChildRefused(
-            f"{self._place.path} is a pool: SetSize says how many workers it has.",
-            repr(message.spec),
-        )
-
-
-class PoolRoutes(Routes):
-    """What the workers handle goes to the queue; the rest is the pool's own."""
-
-    __slots__ = ("_face", "_own")
-
-    def __init__(self, cls: type[Actor], face: Any) -> None:
-        self._own = cls.routes[None]
-        super().__init__(cls, self._own.messages)
-        self._face = messages_of(face)
-
-    def __missing__(self, message: type) -> Route:
-        own = self._own[message]
-        known = self._face
-        if known is None:
-            taken = own.function is None
-        else:
-            taken = any(cls in known for cls in message.__mro__)
-        if taken:
-            own = Route(PoolSupervisor._take_in, is_call=issubclass(message, Call))
-        self[message] = own
-        return own
-
-    @property
-    def messages(self) -> Mapping[type, str]:
-        """What is taken, from whichever side."""
-        return {**self._own.messages, **(self._face or {})}
-
 
 def is_to_blame(job: Job, exit: Exit) -> bool:
     """Whether a worker that ended so has died of this message: one of several in its hands."""
@@ -559,10 +516,3 @@ def is_to_blame(job: Job, exit: Exit) -> bool:
         return False
     error = exit.exception
     return not isinstance(error, ProcessDied) or error.message is job.message
-
-
-def messages_of(face: Any) -> Mapping[type, str] | None:
-    """The classes that such an actor handles; None if it takes others as well."""
-    from actors.isolation.isolated import handled
-
-    return handled(face)

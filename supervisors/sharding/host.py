@@ -33,9 +33,6 @@ if TYPE_CHECKING:
     from supervisors.sharding.policy import Key
     from supervisors.tree import Entry
 
-BACKOFF = Backoff(0.1, 30.0)
-"""How actors are restarted that do not say otherwise."""
-
 
 @attrs.frozen
 class Terms:
@@ -110,6 +107,8 @@ class ShardHost(Crew):
     """Runs the actors of the shards that are its own."""
 
     hands_on: ClassVar[bool] = True
+    instead: ClassVar[str] = "which actors a host runs is decided by the messages it is handed"
+    backoff: ClassVar[Backoff] = Backoff(0.1, 30.0)
 
     def __init__(
         self,
@@ -120,7 +119,6 @@ class ShardHost(Crew):
         router: Ref[Any],
         beside: Ref[Any] | None,
     ) -> None:
-        super().__init__()
         self._child = child
         self._terms = terms
         self._number = number
@@ -209,7 +207,7 @@ class ShardHost(Crew):
         if self._terms.per_key:
             self._forget(entry)
         else:
-            self._restart_later(entry, Crashed(failure))
+            self._restart_later(entry, Crashed(failure), self._again)
 
     def _fail(self, place: Place, item: Any, failure: BaseException) -> None:
         slot = slot_of(item)
@@ -241,13 +239,7 @@ class ShardHost(Crew):
             lifecycle.settle(place, "restarting")
             self._launch(entry, self._again)
         else:
-            self._restart_later(entry, exit)
-
-    def _restart_later(self, entry: Entry, exit: Exit) -> None:
-        lifecycle.settle(entry.place, "restarting")
-        delay = self._delay(entry, self._child.backoff or BACKOFF, exit)
-        if not self._is_ending:
-            self._launch_later(entry, delay, self._again)
+            self._restart_later(entry, exit, self._again)
 
     def _again(self, entry: Entry, failure: BaseException | None) -> None:
         """A restart has worked, or is to be tried once more."""
@@ -257,7 +249,7 @@ class ShardHost(Crew):
         elif tenant.leaving == "moved":
             self._forget_moved(tenant)
         else:
-            self._restart_later(entry, Crashed(failure))
+            self._restart_later(entry, Crashed(failure), self._again)
 
     def _forget(self, entry: Entry) -> None:
         tenant = self._by_place.pop(entry.place, None)

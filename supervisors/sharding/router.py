@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections import deque
 from itertools import count as counting
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 
-from actors import Actor, Call, Crashed, Exit, Later, Refusal, Shutdown, handles
-from actors.dispatch import Route, Routes
-from actors.mailbox import message_of, slot_of
+from actors import Crashed, Exit, Later, Refusal, Shutdown, handles
+from actors.mailbox import NOWHERE, message_of, slot_of
 from actors.replies import Slot
 from actors.runtime import calls, lifecycle
 from supervisors import reports
-from supervisors.crew import Crew
+from supervisors.crew import Crew, HandedOnRoutes
 from supervisors.sharding.host import ShardHost, Terms, handled, origin_of, send
 from supervisors.sharding.messages import (
     Everywhere,
@@ -33,17 +31,15 @@ from supervisors.sharding.messages import (
 )
 from supervisors.sharding.policy import moves, shard_of, spread
 from supervisors.specs import Backoff, Child
+from supervisors.tree import stop_at_once
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable
 
     from actors import Process
     from actors.place import Place
     from actors.runtime.stages import Steps
     from supervisors.tree import Entry
-
-BACKOFF = Backoff(0.02, 10.0, reset=30.0)
-"""How hosts are started again."""
 
 
 @attrs.frozen
@@ -78,17 +74,18 @@ class Move:
 
     source: Host
     target: Host
-    returned: deque[tuple[Returned, Slot | None, Any]] = attrs.Factory(deque)
-    held: deque[tuple[Keyed, Slot | None, Any]] = attrs.Factory(deque)
+    returned: list[tuple[Returned, Slot | None, Any]] = attrs.Factory(list)
+    held: list[tuple[Keyed, Slot | None, Any]] = attrs.Factory(list)
 
 
 class ShardRouter(Crew):
     """The hosts as children, and the table that says which shard is where."""
 
     hands_on: ClassVar[bool] = True
+    instead: ClassVar[str] = "Resize says how many hosts the shards have"
+    backoff: ClassVar[Backoff] = Backoff(0.02, 10.0, reset=30.0)
 
     def __init__(self, child: Child[Any], layout: Layout) -> None:
-        super().__init__()
         self._child = child
         self._layout = layout
         self._table = spread(layout.terms.count, layout.hosts)
@@ -111,7 +108,7 @@ class ShardRouter(Crew):
 
     def _prepare(self, place: Place) -> None:
         super()._prepare(place)
-        place.routes = RouterRoutes(type(self), self._child)
+        place.routes = HandedOnRoutes(type(self), self._child.takes or None, ShardRouter._route)
 
     # -- handing on
 
@@ -216,7 +213,7 @@ class ShardRouter(Crew):
 
     def _ended(self, entry: Entry, exit: Exit) -> None:
         host = self._by_place.get(entry.place)
-        if host is not None and host.leaving and not self._has_something(host):
+        if host is not None and host.leaving and host.number not in self._table:
             self._forget(entry)
             self._look_whether_done()
             return
@@ -227,18 +224,8 @@ class ShardRouter(Crew):
             # behind what it had not begun.
             for shard, move in self._moving.items():
                 if move.source is host:
-                    send(host.place, Release(shard), None, NOBODY)
-        self._restart_later(entry, exit)
-
-    def _has_something(self, host: Host) -> bool:
-        """Whether a shard is still there, or has not left yet."""
-        return host.number in self._table
-
-    def _restart_later(self, entry: Entry, exit: Exit) -> None:
-        lifecycle.settle(entry.place, "restarting")
-        delay = self._delay(entry, entry.spec.backoff or BACKOFF, exit)
-        if not self._is_ending:
-            self._launch_later(entry, delay, self._again)
+                    send(host.place, Release(shard), None, NOWHERE)
+        self._restart_later(entry, exit, self._again)
 
     def _launch(self, entry: Entry, then: Any) -> None:
         host = self._by_place.get(entry.place)
@@ -250,7 +237,7 @@ class ShardRouter(Crew):
         """A host is up, or is to be tried once more."""
         host = self._by_place.get(entry.place)
         if failure is not None:
-            self._restart_later(entry, Crashed(failure))
+            self._restart_later(entry, Crashed(failure), self._again)
         elif host is not None:
             host.up = True
             self._look_whether_done()
@@ -283,7 +270,7 @@ class ShardRouter(Crew):
     def _move(self, shard: int, target: Host) -> None:
         source = self._hosts[self._table[shard]]
         self._moving[shard] = Move(source, target)
-        send(source.place, Release(shard), None, NOBODY)
+        send(source.place, Release(shard), None, NOWHERE)
 
     @handles
     def _returned(self, message: Returned) -> None:
@@ -315,7 +302,7 @@ class ShardRouter(Crew):
         del self._moving[message.shard]
         self._table[message.shard] = move.target.number
         target = move.target.place
-        send(target, Own((message.shard,)), None, NOBODY)
+        send(target, Own((message.shard,)), None, NOWHERE)
         for back, slot, origin in move.returned:
             send(target, Keyed(back.key, back.shard, back.message), slot, origin)
         for keyed, slot, origin in move.held:
@@ -347,20 +334,11 @@ class ShardRouter(Crew):
         self._moving.clear()
         return super()._children_down(exit)
 
-    def _stop_all(self) -> Steps:
+    def _stop_them(self) -> Steps:
         """The hosts at once, and then what runs beside them."""
-        tree = self._tree
-        tree.closing = True
-        entries = [each for each in self._entries() if each is not self._companion]
-        pending = [lifecycle.stop(each.place, Shutdown(), None) for each in entries]
-        for each in pending:
-            if each is not None:
-                yield each
+        yield from stop_at_once(each for each in self._entries() if each is not self._companion)
         if self._companion is not None:
             yield from self._companion.stop()
-        for entry in self._entries():
-            lifecycle.settle(entry.place, "gone")
-        tree.entries.clear()
 
     # -- administration
 
@@ -375,31 +353,6 @@ class ShardRouter(Crew):
             for host in self._hosts.values()
         )
         return ShardsInfo(self._layout.terms.count, hosts, tuple(self._moving))
-
-
-class RouterRoutes(Routes):
-    """What the sharded actors handle is handed on; the rest is the router's own."""
-
-    __slots__ = ("_own", "_speaks")
-
-    def __init__(self, cls: type[Actor], child: Child[Any]) -> None:
-        self._own = cls.routes[None]
-        super().__init__(cls, self._own.messages)
-        self._speaks = dict.fromkeys(child.takes, "_route")
-
-    def __missing__(self, message: type) -> Route:
-        taken = any(cls in self._speaks for cls in message.__mro__)
-        own = self._own[message]
-        route = own
-        if taken and message not in self._own.messages:
-            route = Route(ShardRouter._route, is_call=issubclass(message, Call))
-        self[message] = route
-        return route
-
-    @property
-    def messages(self) -> Mapping[type, str]:
-        """What is taken, from whichever side."""
-        return {**self._own.messages, **self._speaks}
 
 
 class Gathering:
@@ -439,6 +392,3 @@ class Part(Slot):
         """It has its answer."""
         super().settle()
         self._gathering.came(self._shard, self.value, self.error)
-
-
-NOBODY = (None, 0, 0, 0)

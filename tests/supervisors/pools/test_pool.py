@@ -29,7 +29,10 @@ from supervisors import (
     Child,
     ChildRefused,
     CountChildren,
+    DeleteChild,
     DropPoison,
+    DynamicSupervisor,
+    GetChild,
     GetPoison,
     GetPool,
     MessageSetAside,
@@ -37,11 +40,14 @@ from supervisors import (
     Poisoned,
     Pool,
     PoolInfo,
+    ReplaceChild,
+    RestartChild,
     RestartLimitExceeded,
     RetryPoison,
     SetLimit,
     SetSize,
     StartChild,
+    StopChild,
     WhichChildren,
 )
 from tests.supervisors.pools.pool_workers import (
@@ -553,8 +559,31 @@ async def test_administration_says_who_the_workers_are(system: System, log: Log)
     pool = await start(system, log)
     children = await pool.call(WhichChildren())
     assert [each.id for each in children] == ["Worker-1", "Worker-2"]
-    with pytest.raises(ChildRefused, match="SetSize says how many workers"):
-        await pool.call(StartChild(Child(Worker, log)))
+    ref = children[1].ref
+    assert (await pool.call(GetChild(ref))).id == "Worker-2"
+
+
+async def test_nobody_else_starts_or_stops_workers(system: System, log: Log) -> None:
+    pool = await start(system, log, min=1, max=1)
+    (worker,) = await pool.call(WhichChildren())
+    spec = Child(Worker, log)
+    for message in (
+        StartChild(spec),
+        StopChild(worker.ref),
+        RestartChild(worker.ref),
+        DeleteChild(worker.ref),
+        ReplaceChild(worker.ref, spec),
+    ):
+        name = type(message).__name__
+        text = f"^/supervised/Worker: SetSize says how many workers a pool has. Got: {name}$"
+        with pytest.raises(ChildRefused, match=text):
+            await pool.call(message)
+    assert await pool.call(WhichChildren()) == [worker]
+
+
+async def test_a_workers_own_handlers_do_not_hide_the_administration(system: System) -> None:
+    pool = await system.start(Pool(Child(DynamicSupervisor), min=1, max=1))
+    assert [each.id for each in await pool.call(WhichChildren())] == ["DynamicSupervisor-1"]
 
 
 @pytest.mark.parametrize(

@@ -14,12 +14,18 @@ from actors.testing import dead_letters
 from supervisors import (
     Backoff,
     Child,
+    ChildRefused,
     CountChildren,
+    DeleteChild,
     GetShards,
     NoKey,
+    ReplaceChild,
     Resize,
+    RestartChild,
     Shards,
+    StartChild,
     StillMoving,
+    StopChild,
     WhichChildren,
 )
 from supervisors.sharding.policy import shard_of
@@ -410,6 +416,28 @@ async def test_the_children_are_the_hosts(system: System, owners: Owners) -> Non
         "host-2",
         "host-3",
     ]
+
+
+async def test_nobody_else_starts_or_stops_hosts(system: System, owners: Owners) -> None:
+    shards = await start(system, owners)
+    (host,) = await shards.call(WhichChildren())
+    spec = Child(Account)
+    for message in (
+        StartChild(spec),
+        StopChild(host.ref),
+        RestartChild(host.ref),
+        DeleteChild(host.ref),
+        ReplaceChild(host.ref, spec),
+    ):
+        name = type(message).__name__
+        text = f"^/supervised/Account: Resize says how many hosts the shards have. Got: {name}$"
+        with pytest.raises(ChildRefused, match=text):
+            await shards.call(message)
+    assert await shards.call(WhichChildren()) == [host]
+    assert await shards.call(Add("a")) == 1
+    (account,) = await host.ref.call(WhichChildren())
+    with pytest.raises(ChildRefused, match="which actors a host runs is decided by the messages"):
+        await host.ref.call(StopChild(account.ref))
 
 
 @pytest.mark.parametrize(
