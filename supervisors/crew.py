@@ -66,10 +66,15 @@ class Crew(Supervising):
             return
         if failure is None and entry.declined:
             failure = RuntimeError(f"{entry.place.path} has declined to run.")
-        if failure is None:
-            reports.child_started(self._place, entry, asked=True)
+        again = entry.place.incarnation > 1
+        if failure is not None:
+            report = reports.restart_failed if again else reports.start_failed
+            report(self._place, entry, failure)
+        elif again:
+            entry.restarts += 1
+            reports.child_restarted(self._place, entry)
         else:
-            reports.restart_failed(self._place, entry, failure)
+            reports.child_started(self._place, entry, asked=True)
         then(entry, failure)
 
     def _all_up(self, entries: list[Entry]) -> Steps:

@@ -82,6 +82,11 @@ def child_started(home: Place, entry: Entry, *, asked: bool) -> None:
         logger.log(level, "%s: child %r started: %r", home.path, entry.place.id, entry.spec)
 
 
+def start_failed(home: Place, entry: Entry, error: BaseException) -> None:
+    """A child that was to be one more has not come up."""
+    logger.error("%s: child %r did not start: %s", home.path, entry.place.id, error)
+
+
 def child_restarted(home: Place, entry: Entry) -> None:
     """A child is up again."""
     telemetry = home.scheduler.telemetry

@@ -14,7 +14,9 @@ from actors.testing import dead_letters
 from supervisors import (
     Backoff,
     Child,
+    ChildExited,
     ChildRefused,
+    ChildRestarted,
     CountChildren,
     DeleteChild,
     GetShards,
@@ -170,6 +172,38 @@ async def test_who_asked_for_an_actor_that_does_not_start_is_told_why(system: Sy
     for _ in range(2):
         with pytest.raises(StartFailed, match="not today"):
             await shards.call(Add("a"))
+
+
+async def test_what_becomes_of_an_actor_is_reported(
+    system: System, owners: Owners, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG", "supervisors")
+    child = Child(Account, owners, backoff=Backoff(1.0, 1.0, jitter=0.0))
+    shards = await start(system, owners, child)
+    (host,) = await shards.call(WhichChildren())
+    events: list[Any] = []
+    system.telemetry.listen(events.append, ChildExited, ChildRestarted)
+    await shards.call(Add("a"))
+    (account,) = await host.ref.call(WhichChildren())
+    assert (account.restarts, events) == (0, [])
+    assert "child 'a' started" in caplog.text
+    shards.cast(Break("a"))
+    assert await shards.call(Add("a")) == 1
+    (again,) = await host.ref.call(WhichChildren())
+    assert (again.ref, again.restarts) == (account.ref, 1)
+    assert [type(each).__name__ for each in events] == ["ChildExited", "ChildRestarted"]
+    assert events[1] == ChildRestarted(host.ref, account.ref, 1)
+    assert "child 'a' is up again" in caplog.text
+
+
+async def test_a_first_start_that_fails_is_no_failed_restart(
+    system: System, caplog: pytest.LogCaptureFixture
+) -> None:
+    shards = await system.start(Shards(Child(Fragile), key="who", count=4))
+    with pytest.raises(StartFailed):
+        await shards.call(Add("a"))
+    assert "child 'a' did not start: " in caplog.text
+    assert "again" not in caplog.text
 
 
 # -- passivation
