@@ -18,51 +18,41 @@ from actors.exits import Crashed, Killed, Normal, is_orderly
 from actors.isolation import frames as f
 from actors.isolation import page as pages
 from actors.isolation import shipping
+from actors.isolation import stack as stacks
+from actors.isolation.downlink import Downlink
 from actors.isolation.ends import End, ProcessDied, died
 from actors.isolation.far import Far, ForwardRoutes
-from actors.isolation.faults import error_of, exit_fault, exit_of, undecodable
-from actors.isolation.keeper import keepers_of, state_of
-from actors.isolation.link import MAIN, Link
+from actors.isolation.faults import error_of, exit_fault, exit_of
+from actors.isolation.keeper import keepers_of
+from actors.isolation.link import MAIN
 from actors.isolation.options import check_isolation, check_platform
 from actors.isolation.outlet import Flight, Outlet
-from actors.payloads.names import NotEncodable, UnknownType
+from actors.isolation.watch import LOOKS, Watch
 from actors.runtime import calls, lifecycle
 from actors.runtime.stages import Pending
 from actors.telemetry import ProcessEnded, ProcessStarted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
-
-    from msgspec import Raw
+    from collections.abc import Callable, Iterator, Mapping
 
     from actors.exits import Exit
-    from actors.isolation.ends import Verdict
     from actors.isolation.keeper import Worker
     from actors.isolation.options import Process
-    from actors.mailbox import Origin
     from actors.place import Place
     from actors.replies import Slot
     from actors.runtime.stages import Steps
     from actors.timers import Timer
 
-LOOKS = 4
-"""How often a process is looked at in the time it may be silent."""
-STACK = 0.1
-"""Seconds a silent process has to note where its code is, before it is killed."""
-DETACHED = 1.0
-"""Seconds a process may live on after it has closed its connection."""
+logger = logging.getLogger("actors")
+
 BEYOND = 1.0
 """Seconds after which last words are cut off that did not end in their own time."""
-STACK_SIGNAL = 64
-"""SIGRTMAX: a worker notes where its code is."""
-LONGEST_STACK = 1 << 16
 
 
 class Isolated(Far):
     """Lives in the place of an actor that runs in a process of its own."""
 
     __slots__ = (
-        "_beats",
         "_crashed",
         "_cut_off",
         "_end",
@@ -71,14 +61,12 @@ class Isolated(Far):
         "_hurried",
         "_later",
         "_link",
-        "_looking",
         "_options",
         "_page",
-        "_silent",
         "_stack",
         "_starting",
         "_state",
-        "_verdict",
+        "_watch",
         "_worker",
     )
 
@@ -99,14 +87,11 @@ class Isolated(Far):
         """What the actor there has ended with, once it has said so."""
         self._crashed = False
         """Its crash is reported already."""
-        self._verdict: Verdict | None = None
-        self._looking: Timer | None = None
+        self._watch: Watch | None = None
         self._cut_off: Timer | None = None
         """The end of last words."""
         self._hurried = False
         """It was stopped before it was up."""
-        self._beats = 0
-        self._silent = 0
         self._state = "<in its own process>"
 
     def format_state(self) -> object:
@@ -150,7 +135,8 @@ class Isolated(Far):
             worker.when_known(
                 lambda: telemetry.emit(ProcessStarted(place.ref, worker.pid, worker.warm, seconds))
             )
-        self._look()
+        assert self._watch is not None
+        self._watch.look()
         if self._later:
             place.request(self._catch_up)
 
@@ -177,13 +163,13 @@ class Isolated(Far):
         descriptor = -1
         try:
             descriptor = pages.make()
-            self._stack = os.memfd_create("understudy-stack", os.MFD_CLOEXEC)
+            self._stack = stacks.make()
             self._page = pages.Page(descriptor)
             link = self._link = Downlink(self, ours, self._page, options)
             link.stand_for(place)
             self._outlet = Outlet(link, MAIN, place)
             first = self._first_frame(link)
-            self._worker = keepers_of(system).start(
+            worker = self._worker = keepers_of(system).start(
                 [theirs.fileno(), descriptor, self._stack],
                 warm=options.warm,
                 modules=shipping.modules_of(place.spec.factory, place.spec.args),
@@ -196,6 +182,8 @@ class Isolated(Far):
             theirs.close()
             if descriptor >= 0:
                 os.close(descriptor)
+        timers = place.scheduler.timers
+        self._watch = Watch(worker, self._page, options.heartbeat, timers)
         link.start()
         link.send(first)
 
@@ -294,7 +282,8 @@ class Isolated(Far):
             return
         exit = self._farewell = exit_of(frame.exit)
         place = self._place
-        self._expect_end()
+        assert self._watch is not None
+        self._watch.expect_end()
         if isinstance(exit, Crashed):
             if place.state == "up" and not self._crashed:
                 self._fell(exit.exception)
@@ -331,9 +320,8 @@ class Isolated(Far):
         if ProcessEnded in telemetry.active:
             pid = 0 if self._worker is None else self._worker.pid
             telemetry.emit(ProcessEnded(place.ref, pid, end.signal, end.code, end.peak))
-        if self._looking is not None:
-            self._looking.cancel()
-            self._looking = None
+        assert self._watch is not None
+        self._watch.cancel()
         if not self._starting.done:
             self._resolve_start(self._death())
         elif place.state == "up" and self._farewell is None and not self._crashed:
@@ -350,10 +338,10 @@ class Isolated(Far):
             0 if self._worker is None else self._worker.pid,
             self._end or End(None),
             message=None if flight is None else flight.message,
-            verdict=self._verdict,
+            verdict=None if self._watch is None else self._watch.verdict,
             heartbeat=self._options.heartbeat,
             memory_limit=spec.memory_limit,
-            stack=self._noted_stack(),
+            stack=stacks.noted(self._stack),
         )
 
     def _last_taken(self) -> Flight | None:
@@ -367,13 +355,6 @@ class Isolated(Far):
             return latest
         return next((each for each in self._outlet.flights() if each.number == number), None)
 
-    def _noted_stack(self) -> str:
-        try:
-            noted = os.pread(self._stack, LONGEST_STACK, 0)
-        except OSError:
-            return ""
-        return noted.decode("utf-8", "replace").strip()
-
     def _fail_flights(self) -> None:
         """Nobody will answer what was begun; what was not goes back into the queue."""
         place = self._place
@@ -382,9 +363,10 @@ class Isolated(Far):
 
     def _let_go(self) -> None:
         """Give back what the process was spoken to by."""
-        for timer in (self._looking, self._cut_off):
-            if timer is not None:
-                timer.cancel()
+        if self._watch is not None:
+            self._watch.cancel()
+        if self._cut_off is not None:
+            self._cut_off.cancel()
         if self._link is not None:
             self._link.close()
         if self._page is not None:
@@ -408,45 +390,15 @@ class Isolated(Far):
         if self._worker is not None:
             self._worker.terminate()
 
-    def condemn(self, verdict: Verdict) -> None:
-        """End the process, for its own fault."""
-        if self._verdict is None and self._end is None and self._worker is not None:
-            self._verdict = verdict
-            self._worker.kill()
-
-    def _look(self) -> None:
-        """Whether it has shown a sign of life since the last look. Looks are counted, and not the
-        time between them: where this process stood still, that one may have, too."""
-        heartbeat = self._options.heartbeat
-        page = self._page
-        if heartbeat is None or page is None or self._end is not None:
-            return
-        beats = page.beats
-        self._silent = self._silent + 1 if beats == self._beats else 0
-        self._beats = beats
-        timers = self._place.scheduler.timers
-        if self._silent < LOOKS:
-            self._looking = timers.after(heartbeat / LOOKS, self._look)
-            return
-        assert self._worker is not None
-        if state_of(self._worker.pid) in "Tt":
-            self.condemn("stopped")
-        else:
-            self._worker.send(STACK_SIGNAL)
-            self._looking = timers.after(STACK, lambda: self.condemn("silent"))
-
-    def detached(self) -> None:
+    def hung_up(self, broken: f.BrokenLink | None) -> None:
         """Nothing comes from the process any more. Usually it has ended, and we are about to be
-        told."""
-        if self._end is None:
-            self._expect_end()
-
-    def _expect_end(self) -> None:
-        """Nothing more is to be seen of it; should it live on, it is killed."""
-        if self._looking is not None:
-            self._looking.cancel()
-        timers = self._place.scheduler.timers
-        self._looking = timers.after(DETACHED, lambda: self.condemn("detached"))
+        told; or what came last was no frame."""
+        assert self._watch is not None
+        if broken is not None:
+            logger.error("%s: %s", self._place.path, broken)
+            self._watch.condemn("broken")
+        elif self._end is None:
+            self._watch.expect_end()
 
     # -- introspection
 
@@ -468,104 +420,6 @@ class Isolated(Far):
         link.send(f.Inspect(number, code))
 
 
-class Downlink(Link):
-    """The parent's end of a link."""
-
-    def __init__(
-        self, owner: Isolated, connection: socket.socket, page: pages.Page, options: Process
-    ) -> None:
-        self._owner = owner
-        super().__init__(
-            owner._place.scheduler.system,
-            connection,
-            outgoing=page,
-            incoming=pages.NoPage(),
-            window=options.window,
-            max_message=options.max_message,
-        )
-
-    def handlers(self) -> Mapping[type, Callable[[Any], object]]:
-        """What a worker says of itself."""
-        owner = self._owner
-        return {
-            f.Started: owner.started,
-            f.StartFailed: owner.start_failed,
-            f.Crashed: owner.crashed,
-            f.Exited: owner.exited,
-            f.Report: self._rises,
-            f.Log: self._log,
-        }
-
-    def ended(self, broken: f.BrokenLink | None) -> None:
-        """The worker has ended, or is to."""
-        if broken is not None:
-            logging.getLogger("actors").error("%s: %s", self._owner._place.path, broken)
-            self._owner.condemn("broken")
-        else:
-            self._owner.detached()
-
-    def declare(self) -> None:
-        """Ship the classes of what is about to be sent."""
-        news = self.types.news[:]
-        try:
-            self.send(f.Code(shipping.pack(news, self.speak)))
-        except Exception as error:
-            self.types.told.difference_update(news)
-            names = ", ".join(each.__qualname__ for each in news)
-            raise NotEncodable(f"{names} cannot be sent to another process: {error}") from error
-        finally:
-            self.types.news.clear()
-
-    def report(self, event: object, origin: Origin) -> None:
-        """Events rise, they do not come down."""
-        raise NotImplementedError
-
-    def decode(self, payload: Raw) -> Any:
-        """What has come from the worker may be whatever its actor handles, too."""
-        return self._decode(payload, lambda: takes(self._owner._place.spec))
-
-    def _decode(self, payload: Raw, more: Callable[[], Iterable[type]]) -> Any:
-        try:
-            return self.types.decode(payload)
-        except UnknownType:
-            for each in more():
-                self.types.offer(each)
-            return self.types.decode(payload)
-
-    def _rises(self, frame: f.Report) -> None:
-        owner = self._owner
-        place = owner._place
-
-        def known() -> Iterator[type]:
-            yield from takes(place.spec)
-            yield from owner.taken_above()
-            yield from shipping.imported(self.system.rising)
-
-        try:
-            event = self._decode(frame.payload, known)
-        except UnknownType as unknown:
-            # Nobody above takes it, or it would be known.
-            logging.getLogger("actors").debug("%s: nobody takes a %s", place.path, unknown.name)
-            return
-        except Exception as error:
-            logging.getLogger("actors").warning(
-                "%s: an event that rises is lost: %s", place.path, undecodable(error)
-            )
-            return
-        calls.rise(place, event, (place, frame.id, frame.correlation, frame.cause))
-
-    def _log(self, frame: f.Log) -> None:
-        logger = logging.getLogger(frame.logger)
-        if logger.isEnabledFor(frame.level):
-            record = logger.makeRecord(
-                frame.logger, frame.level, frame.path, frame.line, frame.text, (), None
-            )
-            record.created = frame.created
-            worker = self._owner._worker
-            record.process = None if worker is None else worker.pid
-            logger.handle(record)
-
-
 class Told(str):
     """What somebody has told of himself: shown as it is."""
 
@@ -575,12 +429,9 @@ class Told(str):
         return str(self)
 
 
-def isolated(spec: Any) -> Isolated | None:
-    """Who stands for the actor of ``spec`` here; None if it is to live here itself."""
-    isolation = getattr(spec, "isolation", None)
-    if isolation is None:
-        return None
-    options = check_isolation(isolation, spec.memory_limit)
+def isolated(spec: Any) -> Isolated:
+    """Who stands here for the actor of ``spec``, which is to live elsewhere."""
+    options = check_isolation(spec.isolation, spec.memory_limit)
     assert options is not None
     return Isolated(options)
 
@@ -598,14 +449,6 @@ def handled(factory: Any) -> Mapping[type, str] | None:
     if hasattr(middleware, "__get__") or middleware:
         return None
     return {message: name for each in routes.values() for message, name in each.messages.items()}
-
-
-def takes(spec: Any) -> Iterable[type]:
-    """Every class of messages that an actor of this spec may handle, as far as its class tells."""
-    cls: Any = spec.factory
-    while hasattr(cls, "func"):
-        cls = cls.func
-    return cls._takes(spec) if hasattr(cls, "_takes") else ()
 
 
 def log_levels() -> dict[str, int]:

@@ -14,8 +14,9 @@ import pytest
 import trio
 
 from actors import Actor, ActorDied, Call, Down, Process, Ref, StartFailed, handles, open_system
+from actors.isolation.downlink import Downlink
 from actors.isolation.far import FarPlace
-from actors.isolation.isolated import Downlink, Isolated
+from actors.isolation.isolated import Isolated
 from actors.isolation.outlet import Flight
 from actors.testing.leaks import leftovers, no_leaks
 from supervisors import Child, DynamicSupervisor, StartChild, one_for_one
@@ -252,7 +253,7 @@ async def inside(ref: Ref[Any]) -> dict[str, int]:
     def look(place: Any) -> dict[str, int]:
         import gc
 
-        from actors.isolation.worker_process import Uplink
+        from actors.isolation.uplink import Uplink
 
         gc.collect()
         [link] = [each for each in gc.get_objects() if type(each) is Uplink]

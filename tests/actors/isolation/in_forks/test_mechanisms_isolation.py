@@ -31,7 +31,7 @@ from actors import (
     introspection,
     open_system,
 )
-from actors.isolation import connection, isolated, keeper, outlet, page
+from actors.isolation import connection, keeper, outlet, page, watch
 from actors.isolation import frames as f
 from actors.payloads import NotEncodable
 from supervisors import Child, one_for_one
@@ -184,7 +184,7 @@ async def test_what_a_dead_process_had_written_is_read(
 @real
 async def test_an_endless_loop_is_noticed(there: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     if not there:
-        monkeypatch.setattr(isolated.Isolated, "_look", nothing)
+        monkeypatch.setattr(watch.Watch, "look", nothing)
     options = Process(heartbeat=0.2)
     async with alone(Bare, isolation=options, shutdown=0.1) as (_, ref):
         pid = await ref.call(Pid())
