@@ -39,7 +39,7 @@ from supervisors.pools.admin import (
     WorkerInfo,
 )
 from supervisors.pools.spec import Pool
-from supervisors.reports import ChildExited, ChildRestarted, GaveUp, MessageSetAside
+from supervisors.reports import ChildExited, ChildRestarted, GaveUp, MessagePoisoned
 from supervisors.sharding.messages import (
     GetShards,
     HostInfo,
@@ -76,7 +76,7 @@ __all__ = [
     "GetShards",
     "HostInfo",
     "MaxChildren",
-    "MessageSetAside",
+    "MessagePoisoned",
     "NoKey",
     "NoSuchChild",
     "NoSuchPoison",

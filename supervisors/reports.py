@@ -39,7 +39,7 @@ class ChildRestarted:
 
 
 @attrs.frozen
-class MessageSetAside:
+class MessagePoisoned:
     """A pool has set a message aside that has cost it ``attempts`` workers."""
 
     pool: Ref[Any]
@@ -104,8 +104,8 @@ def restart_failed(home: Place, entry: Entry, error: BaseException) -> None:
 def set_aside(home: Place, poison: PoisonMessage) -> None:
     """A pool has given up on a message."""
     telemetry = home.scheduler.telemetry
-    if MessageSetAside in telemetry.active:
-        telemetry.emit(MessageSetAside(home.ref, poison.message, poison.attempts, poison.reasons))
+    if MessagePoisoned in telemetry.active:
+        telemetry.emit(MessagePoisoned(home.ref, poison.message, poison.attempts, poison.reasons))
     logger.error(
         "%s has set aside %r, which has cost it %d workers; the last died of: %s",
         home.path,

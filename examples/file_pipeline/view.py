@@ -186,7 +186,7 @@ def converters(look: Look) -> Table:
             name,
             f"{pool.waiting:,}",
             f"{pool.running:,}",
-            Text(f"{up} of {pool.least}-{pool.most}", "" if up else "yellow"),
+            Text(f"{up} of {pool.min}-{pool.max}", "" if up else "yellow"),
             f"{pool.done:,}",
             Text(f"{pool.replaced:,}", "magenta" if pool.replaced else ""),
             Text(f"{pool.poisoned:,}", "red" if pool.poisoned else ""),

@@ -41,7 +41,8 @@ class PoisonMessage:
 @attrs.frozen
 class OperationInfo:
     """The messages of one class: how many wait, are in hand, were done, have cost a worker; the
-    bounds, None for none; and ``seconds``, what one takes at most of late."""
+    bounds, None for none; and ``seconds``, how long the next one may take: as long as the last if
+    that was 2 ms or more, else a moving average; None before the first is done."""
 
     operation: str
     waiting: int
@@ -59,7 +60,7 @@ class WorkerInfo:
 
     id: str
     up: bool
-    hands: int
+    running: int
     taken: int
 
 
@@ -68,8 +69,8 @@ class PoolInfo:
     """A pool as it stands; ``replaced`` counts workers that have died, ``poisoned`` the messages
     that were set aside since it started."""
 
-    least: int
-    most: int
+    min: int
+    max: int
     workers: tuple[WorkerInfo, ...]
     operations: tuple[OperationInfo, ...]
     waiting: int

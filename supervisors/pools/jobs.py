@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from actors.mailbox import SENDER
 from actors.replies import Slot
-from supervisors.pools.policy import bucket, estimate, hands
+from supervisors.pools.policy import bucket, estimate, prefetch
 
 if TYPE_CHECKING:
     from actors.place import Place
@@ -126,12 +126,12 @@ class Operation:
         self.concurrency = inf
         self.bucket: Bucket | None = None
         self.seconds: float | None = None
-        """How long one takes, at most, of late."""
+        """How long the next one may take, going by those before; None before the first is done."""
 
     @property
-    def hands(self) -> int:
+    def prefetch(self) -> int:
         """How many of them one worker may hold."""
-        return hands(self.seconds)
+        return prefetch(self.seconds)
 
     def took(self, seconds: float) -> None:
         """One was done in so many seconds."""

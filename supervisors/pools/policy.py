@@ -1,5 +1,5 @@
-"""What a pool decides, as pure functions and data: how many workers, how many messages ahead, and
-when an operation may go on."""
+"""What a pool decides, as pure functions and data: how many workers, how many messages one of
+them may hold, and when an operation may go on."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ import math
 
 import attrs
 
-AHEAD = 0.002
-"""Seconds of work that a worker may have in hand beyond the message it handles."""
-MOST_AHEAD = 64
+PREFETCH_SECONDS = 0.002
+"""Seconds of work that a worker may have in hand: several messages only where one takes less than
+half of it."""
+MAX_PREFETCH = 64
 """Messages in the hands of one worker, at most."""
 
 
@@ -19,19 +20,19 @@ def wanted(queued: int, running: int, least: int, most: int) -> int:
     return max(least, min(most, queued + running))
 
 
-def hands(seconds: float | None) -> int:
+def prefetch(seconds: float | None) -> int:
     """How many messages a worker may hold that takes ``seconds`` for one: several, where handing
     over one after the other would take longer than the work; one, where that is not known yet or
     the next might have to wait behind it."""
-    if seconds is None or seconds >= AHEAD / 2:
+    if seconds is None or seconds >= PREFETCH_SECONDS / 2:
         return 1
-    return min(MOST_AHEAD, int(AHEAD / max(seconds, 1e-6)))
+    return min(MAX_PREFETCH, int(PREFETCH_SECONDS / max(seconds, 1e-6)))
 
 
 def estimate(before: float | None, seconds: float) -> float:
-    """How long the next message of an operation may take: as long as they do on average; but one
-    that was slow is what is to be expected, at once."""
-    if before is None or seconds >= AHEAD:
+    """How long the next message of an operation may take: from 2 ms on as long as the last one;
+    below that as long as they do of late, on a moving average."""
+    if before is None or seconds >= PREFETCH_SECONDS:
         return seconds
     return before + (seconds - before) / 16
 

@@ -19,7 +19,7 @@ from actors import (
     handles,
     is_orderly,
 )
-from actors.isolation.isolated import handled
+from actors.isolation.isolated import known_messages
 from actors.runtime import calls, lifecycle
 from supervisors import reports
 from supervisors.crew import Crew, HandedOnRoutes
@@ -38,7 +38,7 @@ from supervisors.pools.admin import (
     WorkerInfo,
 )
 from supervisors.pools.jobs import Attempt, Job, Jobs
-from supervisors.pools.policy import MOST_AHEAD, wanted
+from supervisors.pools.policy import MAX_PREFETCH, wanted
 from supervisors.pools.workers import Worker
 from supervisors.specs import Backoff, Child
 
@@ -51,6 +51,8 @@ if TYPE_CHECKING:
     from supervisors.pools.spec import PoolOptions
     from supervisors.tree import Entry
 
+PACE = Backoff(0.1, 30.0)
+"""How starts that fail are paced, unless the worker's Child says otherwise."""
 REMEMBERED = 1000
 """Messages that were set aside, of which the last so many are kept."""
 
@@ -60,13 +62,13 @@ class PoolSupervisor(Crew):
 
     hands_on: ClassVar[bool] = True
     instead: ClassVar[str] = "SetSize says how many workers a pool has"
-    backoff: ClassVar[Backoff] = Backoff(0.1, 30.0)
+    backoff: ClassVar[Backoff] = PACE
 
     def __init__(self, child: Child[Any], options: PoolOptions) -> None:
         self._child = child
         self._options = options
-        self._ahead = options.ahead and child.isolation is not None
-        self._least, self._most = options.min, options.max
+        self._prefetch = options.prefetch and child.isolation is not None
+        self._min, self._max = options.min, options.max
         self._jobs = Jobs()
         self._workers: dict[Place, Worker] = {}
         self._poison: deque[PoisonMessage] = deque(maxlen=REMEMBERED)
@@ -89,7 +91,7 @@ class PoolSupervisor(Crew):
     def _prepare(self, place: Place) -> None:
         super()._prepare(place)
         place.routes = HandedOnRoutes(
-            type(self), handled(self._child.face), PoolSupervisor._take_in
+            type(self), known_messages(self._child.face), PoolSupervisor._take_in
         )
         self._bound = place.spec.mailbox
 
@@ -144,9 +146,9 @@ class PoolSupervisor(Crew):
 
     def _any_room(self) -> bool:
         """Whether some worker might take something."""
-        ahead = MOST_AHEAD if self._ahead else 1
+        most = MAX_PREFETCH if self._prefetch else 1
         return any(
-            each.up and not each.leaving and len(each.hands) < ahead
+            each.up and not each.leaving and len(each.in_hand) < most
             for each in self._workers.values()
         )
 
@@ -156,8 +158,8 @@ class PoolSupervisor(Crew):
         for worker in self._workers.values():
             if worker.free:
                 return worker
-            if self._ahead and worker.room(operation):
-                if found is None or len(worker.hands) < len(found.hands):
+            if self._prefetch and worker.room(operation):
+                if found is None or len(worker.in_hand) < len(found.in_hand):
                     found = worker
         return found
 
@@ -216,13 +218,13 @@ class PoolSupervisor(Crew):
         else:
             operation.took(seconds)
             self._over(operation, job)
-            self._answer(job, error)
+            self._fail(job, error)
         if worker.leaving:
             self._dismiss(worker)
         if self._jobs.waiting:
             if self._place.running:
                 self._go_on()
-        elif worker.free and len(self._workers) > self._least:
+        elif worker.free and len(self._workers) > self._min:
             self._watch_size()
 
     def _over(self, operation: Operation, job: Job) -> None:
@@ -230,8 +232,8 @@ class PoolSupervisor(Crew):
         self._done += 1
         self._jobs.forget(job)
 
-    def _answer(self, job: Job, error: BaseException) -> None:
-        """An answer that is no value: of a one-way message nobody hears it."""
+    def _fail(self, job: Job, error: BaseException) -> None:
+        """Its answer is an error; that of a one-way message nobody hears."""
         if job.slot is not None:
             job.fail(error)
         else:
@@ -251,7 +253,7 @@ class PoolSupervisor(Crew):
         """A worker has died with it in hand."""
         if self._draining or not self._place.running:
             self._jobs.forget(job)
-            self._answer(job, calls.died(self._place, job.message, error.exit))
+            self._fail(job, calls.died(self._place, job.message, error.exit))
             return
         if not is_to_blame(job, error.exit):
             self._again(job)
@@ -269,7 +271,7 @@ class PoolSupervisor(Crew):
             PoisonMessage(job.number, job.message, job.attempts, tuple(job.reasons), moment)
         )
         reports.set_aside(self._place, self._poison[-1])
-        self._answer(job, Poisoned(job.cls.__name__, job.attempts, job.reasons))
+        self._fail(job, Poisoned(job.cls.__name__, job.attempts, job.reasons))
 
     def _give_back(self, job: Job) -> None:
         place = self._place
@@ -286,11 +288,11 @@ class PoolSupervisor(Crew):
     # -- workers
 
     def _children_up(self) -> Steps | None:
-        return self._start_least()
+        return self._start_min()
 
-    def _start_least(self) -> Steps:
+    def _start_min(self) -> Steps:
         """The first workers, as part of starting."""
-        workers = [self._new_worker() for _ in range(self._least)]
+        workers = [self._new_worker() for _ in range(self._min)]
         yield from self._all_up([each.entry for each in workers])
         for worker in workers:
             self._came_up(worker)
@@ -306,7 +308,7 @@ class PoolSupervisor(Crew):
         """Begin one more worker, if there should be more and none is on its way; each that comes up
         has the next one looked at."""
         workers = self._workers
-        if len(workers) >= self._most or self._draining or self._is_ending:
+        if len(workers) >= self._max or self._draining or self._is_ending:
             return
         staying = running = 0
         for each in workers.values():
@@ -314,8 +316,8 @@ class PoolSupervisor(Crew):
                 return
             if not each.leaving:
                 staying += 1
-                running += len(each.hands)
-        if staying >= wanted(self._jobs.waiting, running, self._least, self._most):
+                running += len(each.in_hand)
+        if staying >= wanted(self._jobs.waiting, running, self._min, self._max):
             return
         now = trio.current_time()
         if now < self._not_before:
@@ -323,14 +325,14 @@ class PoolSupervisor(Crew):
                 timers = self._place.scheduler.timers
                 self._pace_timer = timers.at(self._not_before, self._may_start)
             return
-        self._launch(self._new_worker().entry, self._began)
+        self._launch(self._new_worker().entry, self._after_start)
 
     def _may_start(self) -> None:
         self._pace_timer = None
         if self._place.actor is self:
             self._balance()
 
-    def _began(self, entry: Entry, failure: BaseException | None) -> None:
+    def _after_start(self, entry: Entry, failure: BaseException | None) -> None:
         """A start is over, one way or the other. Called in no turn."""
         worker = self._workers[entry.place]
         if failure is None:
@@ -346,7 +348,7 @@ class PoolSupervisor(Crew):
         worker.idle_since = trio.current_time()
         if worker.leaving:
             self._dismiss(worker)
-        elif len(self._workers) > self._least:
+        elif len(self._workers) > self._min:
             self._watch_size()
 
     def _fruitless(self, worker: Worker, exit: Exit) -> None:
@@ -387,7 +389,7 @@ class PoolSupervisor(Crew):
         staying = self._staying()
         room = most - len(staying)
         if room < 0:
-            for worker in sorted(staying, key=lambda each: (len(each.hands), each.up))[:-room]:
+            for worker in sorted(staying, key=lambda each: (len(each.in_hand), each.up))[:-room]:
                 worker.leaving = True
                 self._dismiss(worker)
             return
@@ -397,7 +399,7 @@ class PoolSupervisor(Crew):
 
     def _dismiss(self, worker: Worker) -> None:
         """Stop a worker that is leaving, once it is up and has nothing in hand."""
-        if worker.up and not worker.hands and not worker.dismissed:
+        if worker.up and not worker.in_hand and not worker.dismissed:
             worker.dismissed = True
             lifecycle.stop(worker.place, Shutdown("the pool has no use for it"), None)
 
@@ -417,7 +419,7 @@ class PoolSupervisor(Crew):
             return
         now = trio.current_time()
         staying = self._staying()
-        spare = len(staying) - self._least
+        spare = len(staying) - self._min
         idle = sorted((each for each in staying if each.free), key=lambda each: each.idle_since)
         for worker in idle[: max(0, spare)]:
             if worker.idle_since + self._options.cooldown > now:
@@ -458,12 +460,12 @@ class PoolSupervisor(Crew):
             for cls, each in jobs.operations.items()
         ]
         workers = [
-            WorkerInfo(each.place.id, each.up, len(each.hands), each.taken)
+            WorkerInfo(each.place.id, each.up, len(each.in_hand), each.taken)
             for each in self._workers.values()
         ]
         return PoolInfo(
-            self._least,
-            self._most,
+            self._min,
+            self._max,
             tuple(workers),
             tuple(operations),
             jobs.waiting,
@@ -482,8 +484,8 @@ class PoolSupervisor(Crew):
 
     @handles
     def _set_size(self, message: SetSize) -> None:
-        self._least, self._most = message.min, message.max
-        self._have_at_most(self._most)
+        self._min, self._max = message.min, message.max
+        self._have_at_most(self._max)
         self._go_on()
         self._watch_size()
 
@@ -511,7 +513,7 @@ class PoolSupervisor(Crew):
 
 
 def is_to_blame(job: Job, exit: Exit) -> bool:
-    """Whether a worker that ended so has died of this message: one of several in its hands."""
+    """Whether a worker that ended so has died of this message, one of several it had in hand."""
     if not isinstance(exit, Crashed):
         return False
     error = exit.exception

@@ -29,7 +29,7 @@ class PoolOptions:
     max: int
     attempts: int
     cooldown: float
-    ahead: bool
+    prefetch: bool
 
 
 class Pool(Child[A]):
@@ -49,9 +49,10 @@ class Pool(Child[A]):
         how many workers a message may cost: 3
     ``cooldown``
         seconds after which a worker above ``min`` that had nothing to do is stopped: 30
-    ``ahead``
-        whether an isolated worker may hold some messages beyond the one it handles, as long as all
-        of them take no more than 2 ms: handing over one at a time would take longer. True
+    ``prefetch``
+        whether an isolated worker may hold some messages beyond the one it handles, 64 in all, as
+        long as they take no more than 2 ms together: handing over one at a time would take longer.
+        True
     ``id``, ``name``, ``restart``, ``start_timeout``, ``mailbox``, ``shutdown``
         as for a ``Child``; ``mailbox`` bounds what waits
 
@@ -78,7 +79,7 @@ class Pool(Child[A]):
         max: int = 8,  # noqa: A002
         attempts: int = ATTEMPTS,
         cooldown: float = COOLDOWN,
-        ahead: bool = True,
+        prefetch: bool = True,
         id: str | None = None,
         name: str | None = None,
         restart: Restart = "permanent",
@@ -93,8 +94,8 @@ class Pool(Child[A]):
         if not is_int(attempts) or attempts < 1:
             raise ValueError(f"A pool's attempts are an int of 1 or more. Got: {attempts!r}")
         check_seconds("A pool's cooldown", cooldown)
-        if not isinstance(ahead, bool):
-            raise TypeError(f"A pool's ahead is True or False. Got: {ahead!r}")
+        if not isinstance(prefetch, bool):
+            raise TypeError(f"A pool's prefetch is True or False. Got: {prefetch!r}")
         if spec.name is not None or spec.significant:
             raise ValueError(
                 "The Child in a Pool has no name and is not significant: there may be many of it. "
@@ -105,7 +106,7 @@ class Pool(Child[A]):
         super().__init__(
             factory,
             spec,
-            PoolOptions(min, max, attempts, cooldown, ahead),
+            PoolOptions(min, max, attempts, cooldown, prefetch),
             id=id if id is not None else spec.label,
             name=name,
             restart=restart,

@@ -18,8 +18,8 @@ class Worker:
         "_limit",
         "dismissed",
         "entry",
-        "hands",
         "idle_since",
+        "in_hand",
         "leaving",
         "number",
         "taken",
@@ -29,7 +29,7 @@ class Worker:
     def __init__(self, number: int, entry: Entry) -> None:
         self.number = number
         self.entry = entry
-        self.hands: dict[Attempt, None] = {}
+        self.in_hand: dict[Attempt, None] = {}
         self.up = False
         self.leaving = False
         """It gets nothing more, and is stopped when it has nothing in hand."""
@@ -49,29 +49,29 @@ class Worker:
     @property
     def free(self) -> bool:
         """Nothing in hand, and ready for something."""
-        return self.up and not self.hands and not self.leaving
+        return self.up and not self.in_hand and not self.leaving
 
     def room(self, operation: Operation) -> bool:
         """Whether it may be handed one more of an operation; nothing is to wait for long behind
         something else."""
         if not self.up or self.leaving:
             return False
-        held = len(self.hands)
-        return not held or held < min(self._limit, operation.hands)
+        held = len(self.in_hand)
+        return not held or held < min(self._limit, operation.prefetch)
 
     def take(self, attempt: Attempt, now: float) -> None:
         """One more in hand."""
-        if not self.hands:
+        if not self.in_hand:
             attempt.since = now
             self._limit = inf
-        self._limit = min(self._limit, attempt.operation.hands)
-        self.hands[attempt] = None
+        self._limit = min(self._limit, attempt.operation.prefetch)
+        self.in_hand[attempt] = None
         self.taken += 1
 
     def give(self, attempt: Attempt, now: float) -> None:
         """One less; the next is begun."""
-        self.hands.pop(attempt, None)
-        for following in self.hands:
+        self.in_hand.pop(attempt, None)
+        for following in self.in_hand:
             following.since = now
             return
         self.idle_since = now

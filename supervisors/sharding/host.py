@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from supervisors.sharding.policy import Key
     from supervisors.tree import Entry
 
+BACKOFF = Backoff(0.1, 30.0)
+"""How actors are restarted that do not say otherwise."""
+
 
 @attrs.frozen
 class Terms:
@@ -108,7 +111,7 @@ class ShardHost(Crew):
 
     hands_on: ClassVar[bool] = True
     instead: ClassVar[str] = "which actors a host runs is decided by the messages it is handed"
-    backoff: ClassVar[Backoff] = Backoff(0.1, 30.0)
+    backoff: ClassVar[Backoff] = BACKOFF
 
     def __init__(
         self,
@@ -168,7 +171,7 @@ class ShardHost(Crew):
         calls.pass_on(self._place, tenant.place.ref._place, message.message)
         if new:
             # Behind the message, which is to hear of it if this fails.
-            self._launch(tenant.entry, self._began)
+            self._launch(tenant.entry, self._after_start)
 
     def _return(
         self, key: str, shard: int, message: object, slot: Slot | None, origin: Any
@@ -193,7 +196,7 @@ class ShardHost(Crew):
         self._by_place[entry.place] = tenant
         return tenant
 
-    def _began(self, entry: Entry, failure: BaseException | None) -> None:
+    def _after_start(self, entry: Entry, failure: BaseException | None) -> None:
         """It is up, or has failed to come up for the first time: then whoever waits is told why."""
         place = entry.place
         tenant = self._by_place[place]
@@ -207,7 +210,7 @@ class ShardHost(Crew):
         if self._terms.per_key:
             self._forget(entry)
         else:
-            self._restart_later(entry, Crashed(failure), self._again)
+            self._restart_later(entry, Crashed(failure), self._after_restart)
 
     def _fail(self, place: Place, item: Any, failure: BaseException) -> None:
         slot = slot_of(item)
@@ -237,11 +240,11 @@ class ShardHost(Crew):
         elif is_orderly(exit):
             tenant.leaving = None
             lifecycle.settle(place, "restarting")
-            self._launch(entry, self._again)
+            self._launch(entry, self._after_restart)
         else:
-            self._restart_later(entry, exit, self._again)
+            self._restart_later(entry, exit, self._after_restart)
 
-    def _again(self, entry: Entry, failure: BaseException | None) -> None:
+    def _after_restart(self, entry: Entry, failure: BaseException | None) -> None:
         """A restart has worked, or is to be tried once more."""
         tenant = self._by_place[entry.place]
         if failure is None:
@@ -249,7 +252,7 @@ class ShardHost(Crew):
         elif tenant.leaving == "moved":
             self._forget_moved(tenant)
         else:
-            self._restart_later(entry, Crashed(failure), self._again)
+            self._restart_later(entry, Crashed(failure), self._after_restart)
 
     def _forget(self, entry: Entry) -> None:
         tenant = self._by_place.pop(entry.place, None)
@@ -282,7 +285,7 @@ class ShardHost(Crew):
         for shard in message.shards:
             self._owned.add(shard)
             if not self._terms.per_key and str(shard) not in self._tenants:
-                self._launch(self._enter_tenant(str(shard), shard).entry, self._began)
+                self._launch(self._enter_tenant(str(shard), shard).entry, self._after_start)
 
     @handles
     def _release(self, message: Release) -> None:

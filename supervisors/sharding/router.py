@@ -41,6 +41,9 @@ if TYPE_CHECKING:
     from actors.runtime.stages import Steps
     from supervisors.tree import Entry
 
+BACKOFF = Backoff(0.02, 10.0, reset=30.0)
+"""How hosts are started again."""
+
 
 @attrs.frozen
 class Layout:
@@ -83,7 +86,7 @@ class ShardRouter(Crew):
 
     hands_on: ClassVar[bool] = True
     instead: ClassVar[str] = "Resize says how many hosts the shards have"
-    backoff: ClassVar[Backoff] = Backoff(0.02, 10.0, reset=30.0)
+    backoff: ClassVar[Backoff] = BACKOFF
 
     def __init__(self, child: Child[Any], layout: Layout) -> None:
         self._child = child
@@ -225,7 +228,7 @@ class ShardRouter(Crew):
             for shard, move in self._moving.items():
                 if move.source is host:
                     send(host.place, Release(shard), None, NOWHERE)
-        self._restart_later(entry, exit, self._again)
+        self._restart_later(entry, exit, self._after_restart)
 
     def _launch(self, entry: Entry, then: Any) -> None:
         host = self._by_place.get(entry.place)
@@ -233,11 +236,11 @@ class ShardRouter(Crew):
             entry.next_spec = self._spec(host.number)
         super()._launch(entry, then)
 
-    def _again(self, entry: Entry, failure: BaseException | None) -> None:
+    def _after_restart(self, entry: Entry, failure: BaseException | None) -> None:
         """A host is up, or is to be tried once more."""
         host = self._by_place.get(entry.place)
         if failure is not None:
-            self._restart_later(entry, Crashed(failure), self._again)
+            self._restart_later(entry, Crashed(failure), self._after_restart)
         elif host is not None:
             host.up = True
             self._look_whether_done()
@@ -258,7 +261,7 @@ class ShardRouter(Crew):
         hosts = min(message.hosts, self._layout.terms.count)
         for number in range(hosts):
             if number not in self._hosts:
-                self._launch(self._new_host(number).entry, self._again)
+                self._launch(self._new_host(number).entry, self._after_restart)
         for number, host in self._hosts.items():
             host.leaving = number >= hosts
         for shard, number in sorted(moves(self._table, hosts).items()):

@@ -23,7 +23,7 @@ PUBLIC = {
         AlreadyPresent AlreadyStarted Backoff Child ChildCounts ChildExited ChildInfo ChildRefused
         ChildRestarted ChildRestarting ChildRunning CountChildren DeleteChild DropPoison
         DynamicSupervisor Flags GaveUp GetChild GetPoison GetPool GetShards HostInfo MaxChildren
-        MessageSetAside NoKey NoSuchChild NoSuchPoison OperationInfo PoisonMessage Poisoned Pool
+        MessagePoisoned NoKey NoSuchChild NoSuchPoison OperationInfo PoisonMessage Poisoned Pool
         PoolInfo ReplaceChild Resize RestartChild RestartLimitExceeded RetryPoison SetLimit SetSize
         Shards ShardsInfo StartChild StillMoving StopChild
         Supervisor WhichChildren WorkerInfo check_children one_for_all one_for_one rest_for_one run

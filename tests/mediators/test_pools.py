@@ -95,7 +95,7 @@ async def test_the_pool_of_a_mediator_is_asked_by_its_own_ref(system: System) ->
     ref = await system.start(Child(Curious))
     await ref.call(Look())
     info = await seen[0].call(GetPool())
-    assert info.most == 2
+    assert info.max == 2
 
 
 @attrs.frozen

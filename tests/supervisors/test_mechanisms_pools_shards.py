@@ -39,7 +39,7 @@ def without_handing_over_again(patch: pytest.MonkeyPatch) -> None:
 
     def lost(self: Any, operation: Any, job: Any, error: Any) -> None:
         self._jobs.forget(job)
-        self._answer(job, error)
+        self._fail(job, error)
 
     patch.setattr(PoolSupervisor, "_lost", lost)
 

@@ -35,7 +35,7 @@ from supervisors import (
     GetChild,
     GetPoison,
     GetPool,
-    MessageSetAside,
+    MessagePoisoned,
     NoSuchPoison,
     Poisoned,
     Pool,
@@ -165,8 +165,8 @@ async def test_what_is_handed_over_again_comes_before_what_waits(system: System,
 
 
 async def test_poison_is_set_aside_and_can_be_read(system: System, log: Log) -> None:
-    seen: list[MessageSetAside] = []
-    system.telemetry.listen(seen.append, MessageSetAside)
+    seen: list[MessagePoisoned] = []
+    system.telemetry.listen(seen.append, MessagePoisoned)
     pool = await start(system, log, attempts=3)
     with pytest.raises(Poisoned) as poisoned:
         await pool.call(Die("poison"))
@@ -275,7 +275,7 @@ async def test_who_has_nothing_in_hand_leaves_first_and_at_once(system: System, 
         await wait_all_tasks_blocked()
         await pool.call(SetSize(1, 1))
         await wait_all_tasks_blocked()
-        assert [each.hands for each in (await stands(pool)).workers] == [1]
+        assert [each.running for each in (await stands(pool)).workers] == [1]
     assert log.done == ["long"]
 
 
@@ -315,7 +315,7 @@ async def test_busy_workers_are_not_stopped(system: System, log: Log) -> None:
         nursery.start_soon(pool.call, Work("long", 50.0), None)
         nursery.start_soon(pool.call, Work("short", 1.0), None)
         await trio.sleep(10)
-        assert [each.hands for each in (await stands(pool)).workers] == [1]
+        assert [each.running for each in (await stands(pool)).workers] == [1]
     assert sorted(log.done) == ["long", "short"]
 
 
@@ -378,13 +378,13 @@ async def test_a_pool_says_how_it_stands(system: System, log: Log) -> None:
             nursery.start_soon(pool.call, Work(str(each), 1.0), None)
         await wait_all_tasks_blocked()
         info = await stands(pool)
-        assert (info.least, info.most, info.waiting, info.running) == (1, 1, 2, 1)
+        assert (info.min, info.max, info.waiting, info.running) == (1, 1, 2, 1)
         work = {each.operation: each for each in info.operations}["Work"]
         assert (work.waiting, work.running, work.done, work.concurrency) == (2, 1, 0, None)
         other = {each.operation: each for each in info.operations}["Other"]
         assert (other.concurrency, other.rate) == (3, 5.0)
         [worker] = info.workers
-        assert (worker.id, worker.up, worker.hands, worker.taken) == ("Worker-1", True, 1, 1)
+        assert (worker.id, worker.up, worker.running, worker.taken) == ("Worker-1", True, 1, 1)
 
 
 # -- one piece of work, one key
@@ -594,7 +594,7 @@ async def test_a_workers_own_handlers_do_not_hide_the_administration(system: Sys
         ({"min": 3, "max": 2}, "not less than min. Got: 2"),
         ({"attempts": 0}, "attempts are an int of 1 or more. Got: 0"),
         ({"cooldown": -1}, "cooldown is 0 or more seconds. Got: -1"),
-        ({"ahead": 1}, "ahead is True or False. Got: 1"),
+        ({"prefetch": 1}, "prefetch is True or False. Got: 1"),
     ],
     ids=repr,
 )
