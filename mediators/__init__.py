@@ -28,6 +28,8 @@ from mediators.outcomes import (
     WorkflowCancelled,
     WorkflowEnded,
 )
+from mediators.reading.standing import Summary
+from mediators.reading.summary import summary_of
 from mediators.retry import Retry
 from mediators.verbs import Start
 from mediators.workflow import Workflow
@@ -54,10 +56,12 @@ __all__ = [
     "StartConflict",
     "Status",
     "StepFailed",
+    "Summary",
     "TooManyWorkflows",
     "VerbRefused",
     "Workflow",
     "WorkflowCancelled",
     "WorkflowEnded",
     "effect_key",
+    "summary_of",
 ]

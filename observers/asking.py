@@ -13,6 +13,7 @@ from mediators.driver.requests import REPEATABLE, SignalRequest, objection, verb
 from mediators.journal import JournalLocked, SqliteJournal, owner_of
 from mediators.journal.addresses import shard_of
 from mediators.reading.rendering import short
+from mediators.reading.summary import summary_of
 from observers import printing, records
 from observers.failures import ExitCode, Failed
 
@@ -69,7 +70,7 @@ def _check(path: str, request: AnyRequest) -> None:
         row = records.find(reader, request.id)
         if records.pending(reader, row):
             return
-        reason = objection(records.summary_of(reader, row), request)
+        reason = objection(summary_of(reader, row), request)
     if reason is not None:
         raise Failed(ExitCode.REFUSED, reason)
 
@@ -77,7 +78,7 @@ def _check(path: str, request: AnyRequest) -> None:
 def _compare(file: str, request: SignalRequest) -> None:
     """Say so on stderr if the workflow waits for signals of other types only."""
     with records.opened(file) as reader:
-        summary = records.summary_of(reader, records.find(reader, request.id))
+        summary = summary_of(reader, records.find(reader, request.id))
     types = list(dict.fromkeys(each.type for each in summary.waits if each.kind == "receive"))
     if types and not any(request.type in (each, short(each)) for each in types):
         printing.complain(

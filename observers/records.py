@@ -15,10 +15,9 @@ from mediators.driver.requests import verb_of
 from mediators.journal import SqliteJournal
 from mediators.journal.addresses import shard_of
 from mediators.outcomes import Status
+from mediators.reading.moments import stamp
 from mediators.reading.rendering import jsonable, read, render, render_refusal, short
-from mediators.reading.standing import Summary
-from mediators.reading.summary import summarize, trouble
-from mediators.reading.why import moment, span, stamp
+from mediators.reading.summary import summary_of, trouble
 from observers.failures import ExitCode, Failed
 
 if TYPE_CHECKING:
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
 
     from mediators.driver.requests import AnyRequest
     from mediators.journal import RunRow, SqliteReader
+    from mediators.reading.standing import Summary
 
 WIDTH = 300
 """Characters of a payload in a table."""
@@ -45,22 +45,6 @@ def find(reader: SqliteReader, id: str, run: int | None = None) -> RunRow:
         which = f"no workflow {id!r}" if run is None else f"no run {run} of {id!r}"
         raise Failed(ExitCode.NO_SUCH_WORKFLOW, f"There is {which} in {reader.path}.")
     return row
-
-
-def turns_of(reader: SqliteReader, row: RunRow) -> list[h.Turn]:
-    """The turns of one run. Raises JournalError, Failed for what is none."""
-    try:
-        return [h.decode_turn(each.data) for each in reader.history(row.number)]
-    except ValueError as error:
-        raise Failed(ExitCode.UNREADABLE, f"The record of {row.id!r} is none: {error}") from error
-
-
-def summary_of(reader: SqliteReader, row: RunRow) -> Summary:
-    """Where one run stands."""
-    try:
-        return summarize(turns_of(reader, row))
-    except ValueError as error:
-        raise Failed(ExitCode.UNREADABLE, f"{row.id!r}: {error}") from error
 
 
 def pending(reader: SqliteReader, row: RunRow) -> list[AnyRequest]:
@@ -113,30 +97,7 @@ def _listed(reader: SqliteReader, row: RunRow, now: float) -> Listed:
         summary = summary_of(reader, row)
     except Exception as error:
         return Listed(row, row.status, f"its record cannot be read: {error}")
-    return Listed(row, summary.status, briefly(summary, now))
-
-
-def briefly(summary: Summary, now: float) -> str:
-    """What it waits for, in some words."""
-    parts = [f"{each.path or 'its code'}: {each.text}" for each in summary.incidents]
-    if summary.pause is not None:
-        parts.append(summary.pause.incident or summary.pause.reason)
-    for wait in summary.waits:
-        if wait.kind == "sleep":
-            parts.append(f"time, {moment(wait.until or now, now)}")
-        elif wait.kind == "receive":
-            parts.append(f"signal {short(wait.type)}, {span(now - wait.since)}")
-        elif wait.kind == "child":
-            parts.append(f"workflow {wait.type}, {span(now - wait.since)}")
-        else:
-            times = f", {wait.attempts} attempts" if wait.attempts > 1 else ""
-            parts.append(f"{wait.path}, {span(now - wait.since)}{times}")
-    more = f" and {len(parts) - 3} more" if len(parts) > 3 else ""
-    return "; ".join(_cut(each) for each in parts[:3]) + more
-
-
-def _cut(text: str, width: int = 80) -> str:
-    return text if len(text) <= width else f"{text[: width - 1]}…"
+    return Listed(row, summary.status, summary.waiting_words(now))
 
 
 # -- histories

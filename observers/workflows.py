@@ -18,9 +18,10 @@ from cyclopts import App, Parameter
 
 from mediators import Mediator, Status
 from mediators.driver import requests
+from mediators.reading.moments import moment, span, stamp
 from mediators.reading.rendering import short
-from mediators.reading.standing import result_words
-from mediators.reading.why import moment, span, stamp, why
+from mediators.reading.summary import summary_of, turns_of
+from mediators.reading.why import why
 from mediators.testing import replay_journal
 from observers import printing, records
 from observers.asking import told
@@ -138,8 +139,8 @@ def show(file: str, id: str, /, *, run: int | None = None, json: Json = False) -
     now = time.time()
     with records.opened(file) as reader:
         row = records.find(reader, id, run)
-        turns = records.turns_of(reader, row)
-        summary = records.summary_of(reader, row)
+        turns = turns_of(reader, row)
+        summary = summary_of(reader, row)
         pending = records.pending(reader, row)
     if json:
         history = [
@@ -162,7 +163,7 @@ def show(file: str, id: str, /, *, run: int | None = None, json: Json = False) -
             ("started", moment(summary.started, now)),
             ("updated", "" if ended else moment(summary.updated, now)),
             ("ended", ended),
-            ("outcome", result_words(summary, 1000)),
+            ("outcome", summary.outcome_words(1000)),
             ("cancelled", summary.cancelled or ""),
             ("why", "" if summary.over else why(summary, now, file)),
             ("undos", "\n".join(undos)),
@@ -205,7 +206,7 @@ def why_(file: str, id: str, /, *, run: int | None = None, json: Json = False) -
     now = time.time()
     with records.opened(file) as reader:
         row = records.find(reader, id, run)
-        summary = records.summary_of(reader, row)
+        summary = summary_of(reader, row)
         pending = records.pending(reader, row)
     text = why(summary, now, file)
     if pending:

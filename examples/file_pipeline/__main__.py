@@ -21,7 +21,6 @@ from examples.file_pipeline.view import Viewer
 from examples.file_pipeline.where import matches, show_where
 from mediators import JournalError
 from mediators.journal import owner_of
-from observers.failures import Failed
 from supervisors import Child, one_for_one, run
 
 OUT = Path(".pipeline")
@@ -121,7 +120,7 @@ def where(*patterns: str, out: Out = OUT) -> int:
     try:
         root = Path(os.fsdecode((out / ABOUT).read_bytes()))
         show_where(console, root, out.resolve(), patterns)
-    except (OSError, JournalError, Failed) as error:
+    except (OSError, JournalError) as error:
         return complain(error)
     return DONE
 

@@ -15,10 +15,7 @@ from rich.text import Text
 from examples.file_pipeline.pipeline import JOURNAL
 from examples.file_pipeline.report import STATUSES, duration
 from examples.file_pipeline.sources import walk
-from mediators import history as h
-from mediators.reading.rendering import Data, read, short
-from mediators.reading.standing import result_words
-from observers.records import briefly, opened, summary_of, turns_of
+from mediators import SqliteJournal, summary_of
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Iterator, Sequence
@@ -94,7 +91,7 @@ def standings(root: Path, out: Path) -> Iterator[Standing]:
     """All files in the order of their paths: those of which the journal knows, and those that have
     not begun."""
     found = {source.path for source in walk(root, out).sources}
-    with opened(str(out / JOURNAL)) as reader:
+    with SqliteJournal.read(out / JOURNAL) as reader:
         rows = current(reader.runs(), found)
         for path in sorted(found | rows.keys()):
             row = rows.get(path)
@@ -119,20 +116,24 @@ def current(rows: Iterable[RunRow], found: Container[str]) -> dict[str, RunRow]:
 
 def going(reader: SqliteReader, row: RunRow) -> Standing:
     """A file that is under way."""
-    summary = summary_of(reader, row)
-    return Standing(path_of(row), short(row.type), briefly(summary, time.time()))
+    what = summary_of(reader, row).waiting_words(time.time())
+    return Standing(path_of(row), kind_of(row), what)
 
 
 def ended(reader: SqliteReader, row: RunRow) -> Standing:
     """A file of which it is known what became of it."""
-    last = turns_of(reader, row)[-1].events[-1]
-    found = read(last.value) if isinstance(last, h.Ended) else None
-    if not isinstance(found, Data) or row.status != "done":
-        return Standing(path_of(row), row.status, result_words(summary_of(reader, row)))
-    outcome = found.fields
+    summary = summary_of(reader, row)
+    if row.status != "done":
+        return Standing(path_of(row), row.status, summary.outcome_words())
+    outcome = summary.outcome.fields
     took = duration(outcome["ended"] - outcome["began"])
-    what = outcome["reason"] or f"{short(row.type)}, {took}"
+    what = outcome["reason"] or f"{kind_of(row)}, {took}"
     return Standing(path_of(row), outcome["status"], what)
+
+
+def kind_of(row: RunRow) -> str:
+    """The class of the workflow of a run, without its module."""
+    return row.type.rpartition(":")[2]
 
 
 def path_of(row: RunRow) -> str:

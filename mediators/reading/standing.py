@@ -7,7 +7,11 @@ from typing import Any
 import attrs
 
 from mediators.outcomes import Status
-from mediators.reading.rendering import Unreadable, words
+from mediators.reading.moments import moment, span
+from mediators.reading.rendering import Unreadable, short, words
+
+SHOWN = 3
+"""How many of the things a workflow waits for are told of in some words."""
 
 
 @attrs.frozen
@@ -82,8 +86,8 @@ class Summary:
     updated: float
     ended: float | None = None
     outcome: Any = None
-    """Of one that is done its result (see :func:`mediators.reading.rendering.read`), of any other
-    that has ended its failure in words."""
+    """Of one that is done its result: a plain value, or what a data class was written down as, with
+    its ``name`` and its ``fields``. Of any other that has ended its failure in words."""
     waits: tuple[Wait, ...] = ()
     incidents: tuple[Standing, ...] = ()
     pause: Pause | None = None
@@ -102,11 +106,35 @@ class Summary:
         """Whether nothing will happen any more."""
         return self.ended is not None
 
+    def outcome_words(self, width: int | None = None) -> str:
+        """The outcome in words; empty while there is none."""
+        if isinstance(self.outcome, str) and self.status != Status.DONE:
+            return self.outcome
+        if isinstance(self.outcome, Unreadable) or self.over:
+            return words(self.outcome, width)
+        return ""
 
-def result_words(summary: Summary, width: int | None = None) -> str:
-    """The outcome in words; empty while there is none."""
-    if isinstance(summary.outcome, str) and summary.status != Status.DONE:
-        return summary.outcome
-    if isinstance(summary.outcome, Unreadable) or summary.over:
-        return words(summary.outcome, width)
-    return ""
+    def waiting_words(self, now: float) -> str:
+        """What it waits for, in some words; ``now`` is seconds of the wall clock."""
+        parts = [f"{each.path or 'its code'}: {each.text}" for each in self.incidents]
+        if self.pause is not None:
+            parts.append(self.pause.incident or self.pause.reason)
+        parts += [_wait(each, now) for each in self.waits]
+        more = f" and {len(parts) - SHOWN} more" if len(parts) > SHOWN else ""
+        return "; ".join(_cut(each) for each in parts[:SHOWN]) + more
+
+
+def _wait(wait: Wait, now: float) -> str:
+    if wait.kind == "sleep":
+        return f"time, {moment(wait.until or now, now)}"
+    since = span(now - wait.since)
+    if wait.kind == "receive":
+        return f"signal {short(wait.type)}, {since}"
+    if wait.kind == "child":
+        return f"workflow {wait.type}, {since}"
+    times = f", {wait.attempts} attempts" if wait.attempts > 1 else ""
+    return f"{wait.path}, {since}{times}"
+
+
+def _cut(text: str, width: int = 80) -> str:
+    return text if len(text) <= width else f"{text[: width - 1]}…"

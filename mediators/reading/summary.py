@@ -14,6 +14,7 @@ import attrs
 from mediators import history as h
 from mediators.execution.events import TIMED_OUT, is_kept
 from mediators.execution.rollback import UNDO
+from mediators.journal.protocol import JournalDamaged
 from mediators.outcomes import Status
 from mediators.reading.rendering import name_of, read, render, render_refusal
 from mediators.reading.standing import OpenUndo, Pause, Standing, Summary, Unread, Wait
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
     from msgspec import Raw
 
+    from mediators.journal.protocol import Reader, RunRow
+
 
 def summarize(turns: Iterable[h.Turn]) -> Summary:
     """Where the run stands whose turns these are. Raises ValueError for what does not begin with a
@@ -31,6 +34,34 @@ def summarize(turns: Iterable[h.Turn]) -> Summary:
     for turn in turns:
         fold.turn(turn)
     return fold.summary()
+
+
+def summary_of(reader: Reader, row: RunRow) -> Summary:
+    """Where a run stands, told from its record: while somebody has the journal open, and when
+    nobody has. None of the classes of its workflow are needed.
+
+    ::
+
+        with SqliteJournal.read("orders.db") as journal:
+            for row in journal.runs(status="failed"):
+                print(row.id, summary_of(journal, row).outcome_words())
+
+    ``row`` is one that ``reader`` has given. Raises JournalError; JournalDamaged, if the record is
+    none.
+    """
+    turns = turns_of(reader, row)
+    try:
+        return summarize(turns)
+    except ValueError as error:
+        raise JournalDamaged(f"{row.id!r}: {error}") from error
+
+
+def turns_of(reader: Reader, row: RunRow) -> list[h.Turn]:
+    """The turns of a run. Raises JournalError; JournalDamaged for what is none."""
+    try:
+        return [h.decode_turn(each.data) for each in reader.history(row.number)]
+    except ValueError as error:
+        raise JournalDamaged(f"The record of {row.id!r} is none: {error}") from error
 
 
 def branch_of(path: str) -> str:

@@ -11,7 +11,8 @@ PUBLIC = """
         Failure Fenced Handle Idempotent Incident JournalDamaged JournalError
         JournalFormat JournalFull JournalLocked Mediator MemoryJournal NoSuchWorkflow
         Parts Retry SignalRefused SqliteJournal Start StartConflict Status StepFailed
-        TooManyWorkflows VerbRefused Workflow WorkflowCancelled WorkflowEnded effect_key
+        Summary TooManyWorkflows VerbRefused Workflow WorkflowCancelled WorkflowEnded effect_key
+        summary_of
     """
 
 

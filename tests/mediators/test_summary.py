@@ -18,8 +18,9 @@ from mediators import history as h
 from mediators.driver.driver import Driver
 from mediators.execution.commands import Fork
 from mediators.reading import rendering
+from mediators.reading.moments import moment, ordinal, span
 from mediators.reading.summary import _Fold, summarize
-from mediators.reading.why import moment, ordinal, span, why
+from mediators.reading.why import why
 from supervisors import Child
 from tests.mediators.orders import Approved, Charge, OutOfStock, PlaceOrder, Refund, Reserve
 

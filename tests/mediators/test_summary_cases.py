@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from mediators import history as h
+from mediators.reading.moments import stamp
 from mediators.reading.summary import summarize
-from mediators.reading.why import stamp
 from tests.mediators.orders import Approved, OutOfStock, PlaceOrder, Refund, Reserve
 from tests.mediators.test_summary import CHARGED, T0, begun, payload, told
 

@@ -12,7 +12,6 @@ from mediators.driver import requests
 from mediators.execution.execution import Execution
 from mediators.journal import SqliteJournal
 from mediators.journal.protocol import Batch, RunRow
-from mediators.reading.standing import Pause, Standing, Summary, Wait
 from observers import records
 from observers.cli import main
 from observers.failures import ExitCode, Failed
@@ -203,55 +202,7 @@ def test_what_an_event_calls_its_kind_does_not_hide_which_event_it_is(
     assert (found["kind"], found["of"]) == (kind, of)
 
 
-# -- waits
-
-
-def summary(**fields: Any) -> Summary:
-    return Summary("w", 1, "Flow", "waiting", T0, T0, **fields)
-
-
-@pytest.mark.parametrize(
-    ("found", "text"),
-    [
-        (summary(), ""),
-        (
-            summary(waits=(Wait("sleep.1", "sleep", "", T0, T0 + 60),)),
-            "time, 2030-01-01 00:01 UTC, 57 s from now",
-        ),
-        (summary(waits=(Wait("r.1", "receive", "shop:Approved", T0),)), "signal Approved, 3 s"),
-        (summary(waits=(Wait("p.1", "child", "pack-17", T0),)), "workflow pack-17, 3 s"),
-        (summary(waits=(Wait("Charge.1", "step", "shop:Charge", T0),)), "Charge.1, 3 s"),
-        (
-            summary(waits=(Wait("Charge.1", "step", "shop:Charge", T0, attempts=4),)),
-            "Charge.1, 3 s, 4 attempts",
-        ),
-        (summary(incidents=(Standing("a", "Refused.", T0),)), "a: Refused."),
-        (summary(incidents=(Standing("", "Wrong.", T0),)), "its code: Wrong."),
-        (summary(pause=Pause("lunch", T0)), "lunch"),
-        (summary(pause=Pause("mistake", T0, "KeyError: 1")), "KeyError: 1"),
-        (
-            summary(waits=tuple(Wait(f"a.{each}", "step", "A", T0) for each in range(5))),
-            "a.0, 3 s; a.1, 3 s; a.2, 3 s and 2 more",
-        ),
-        (summary(pause=Pause("x" * 100, T0)), "x" * 79 + "…"),
-    ],
-    ids=[
-        "nothing",
-        "sleep",
-        "receive",
-        "child",
-        "step",
-        "attempts",
-        "incident",
-        "mistake",
-        "pause",
-        "paused by a mistake",
-        "many",
-        "long",
-    ],
-)
-def test_a_listing_says_briefly_what_is_waited_for(found: Summary, text: str) -> None:
-    assert records.briefly(found, T0 + 3) == text
+# -- requests
 
 
 @pytest.mark.parametrize(
