@@ -3,6 +3,14 @@
 A worker that is killed says nothing any more. So it notes here, while it lives, how often its event
 loop has come round, and of each message whether it has begun to handle it. A note is one store into
 memory, without a system call.
+
+The page consists of cells of eight bytes:
+
+- how many beats there were, the number of the message that was taken last, and how many cells of
+  the stash were ever in use;
+- ``FATES`` cells, a message's at the remainder of its number: ``number << 2 | fate``;
+- ``STASHED`` cells for what was set aside: ``number << 1``, and 1 more once the turn is over that
+  has done that; 0 in a cell that is free again.
 """
 
 from __future__ import annotations
@@ -14,13 +22,15 @@ SENT, TAKEN, DONE = range(3)
 """What became of a message: on its way; taken from the queue; answered, whether the answer has
 arrived or not. Beside that it may have been set aside by ``stash``."""
 
-_BEATS, _LATEST, _ASIDE, _CELLS = 0, 1, 2, 3
-CELLS = 8192
+FATES = 8192
 """How many messages have a cell of their own. Those before have been taken long ago."""
-ASIDE = 16_384
+STASHED = 16_384
 """How many may be set aside at a time; a mailbox holds 10,000 unless it is told otherwise. Of what
 is set aside beyond them it is not known."""
-SIZE = 8 * (_CELLS + CELLS + ASIDE)
+
+_AT_BEATS, _AT_LATEST, _AT_STASH_COUNT, _AT_FATES = range(4)
+_AT_STASH = _AT_FATES + FATES
+SIZE = 8 * (_AT_STASH + STASHED)
 
 
 class Page:
@@ -35,28 +45,28 @@ class Page:
 
     def beat(self) -> None:
         """A sign of life."""
-        self._cells[_BEATS] += 1
+        self._cells[_AT_BEATS] += 1
 
     @property
     def beats(self) -> int:
         """How many there have been."""
-        return self._cells[_BEATS]
+        return self._cells[_AT_BEATS]
 
     @property
     def latest(self) -> int:
         """The number of the message that was taken last; 0 before the first."""
-        return self._cells[_LATEST]
+        return self._cells[_AT_LATEST]
 
     def note(self, number: int, fate: int) -> None:
         """What becomes of a message. A cell that is a later one's by now stays that."""
-        cell = _CELLS + number % CELLS
+        cell = _AT_FATES + number % FATES
         if self._cells[cell] >> 2 <= number:
             self._cells[cell] = number << 2 | fate
 
     def took(self, number: int) -> None:
         """A message is about to be handled."""
         self.note(number, TAKEN)
-        self._cells[_LATEST] = number
+        self._cells[_AT_LATEST] = number
         if self._places:
             at = self._places.pop(number, None)
             if at is not None:
@@ -65,7 +75,7 @@ class Page:
 
     def fate(self, number: int) -> int:
         """What became of a message. One whose cell is another's by now was taken."""
-        cell = self._cells[_CELLS + number % CELLS]
+        cell = self._cells[_AT_FATES + number % FATES]
         return cell & 3 if cell >> 2 == number else TAKEN
 
     def set_aside(self, number: int) -> None:
@@ -75,9 +85,9 @@ class Page:
         cells = self._cells
         if self._free:
             at = self._free.pop()
-        elif cells[_ASIDE] < ASIDE:
-            at = _CELLS + CELLS + cells[_ASIDE]
-            cells[_ASIDE] += 1
+        elif cells[_AT_STASH_COUNT] < STASHED:
+            at = _AT_STASH + cells[_AT_STASH_COUNT]
+            cells[_AT_STASH_COUNT] += 1
         else:
             return
         cells[at] = number << 1
@@ -91,9 +101,8 @@ class Page:
 
     def aside(self) -> set[int]:
         """The numbers of what is in the stash, and not in the middle of its turn."""
-        first = _CELLS + CELLS
-        count = self._cells[_ASIDE]
-        return {each >> 1 for each in self._cells[first : first + count] if each & 1}
+        end = _AT_STASH + self._cells[_AT_STASH_COUNT]
+        return {each >> 1 for each in self._cells[_AT_STASH:end] if each & 1}
 
     def close(self) -> None:
         """Give the memory back; what was noted can still be read."""
