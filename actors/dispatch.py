@@ -9,6 +9,7 @@ message's own class to a :class:`Route`, the most specific handler, found once p
 from __future__ import annotations
 
 import inspect
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from actors.annotations import (
@@ -117,6 +118,13 @@ class Routes(dict[type, Route]):
     def messages(self) -> Mapping[type, str]:
         """The classes with a handler, each with the name of its method."""
         return self._table
+
+
+def class_of(factory: Any) -> Any:
+    """The class behind a ``functools.partial``, or the callable itself."""
+    while isinstance(factory, partial):
+        factory = factory.func
+    return factory
 
 
 def collect(cls: type) -> dict[str | None, dict[type, str]]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
+from actors.dispatch import class_of
 from actors.exits import Crashed, Killed, Normal, is_orderly
 from actors.isolation import frames as f
 from actors.isolation import page as pages
@@ -99,7 +100,7 @@ class Isolated(Far):
         return Told(self._state)
 
     def _prepare(self, place: Place) -> None:
-        place.routes = ForwardRoutes(handled(place.spec.factory))
+        place.routes = ForwardRoutes(known_messages(place.spec.factory))
 
     # -- start
 
@@ -436,12 +437,10 @@ def isolated(spec: Any) -> Isolated:
     return Isolated(options)
 
 
-def handled(factory: Any) -> Mapping[type, str] | None:
+def known_messages(factory: Any) -> Mapping[type, str] | None:
     """The classes of messages that whoever ``factory`` makes handles; None if that is not known
     before he is made, or if something stands between him and his messages."""
-    cls = factory
-    while hasattr(cls, "func"):
-        cls = cls.func
+    cls = class_of(factory)
     routes = getattr(cls, "routes", None)
     middleware: Any = getattr(cls, "middleware", ())
     if not isinstance(cls, type) or routes is None or getattr(cls, "hands_on", False):

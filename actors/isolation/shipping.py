@@ -10,6 +10,9 @@ import sys
 import typing
 from typing import TYPE_CHECKING, Any
 
+from msgspec.structs import astuple
+
+from actors.dispatch import class_of
 from actors.ref import Ref
 
 if TYPE_CHECKING:
@@ -38,7 +41,7 @@ def pack(thing: object, speak: Callable[[Place], Address] | None = None) -> byte
             if type(obj) is not Ref:
                 return None
             address = speak(obj._place) if speak is not None else None
-            return (address,) if address is None else tuple(_parts(address))
+            return (address,) if address is None else astuple(address)
 
         def reducer_override(self, obj: Any) -> Any:
             reduced = super().reducer_override(obj)
@@ -106,9 +109,7 @@ def check(factory: Any, args: tuple[Any, ...]) -> None:
     try:
         pack((factory, args))
     except TypeError as error:
-        cls = factory
-        while hasattr(cls, "func"):
-            cls = cls.func
+        cls = class_of(factory)
         script = SCRIPT if getattr(cls, "__module__", None) == "__main__" else ""
         name = getattr(cls, "__qualname__", repr(cls))
         raise TypeError(
@@ -120,15 +121,9 @@ def check(factory: Any, args: tuple[Any, ...]) -> None:
 def modules_of(factory: Any, args: tuple[Any, ...]) -> list[str]:
     """The modules that a worker with this actor will import, for whoever imports them ahead."""
     found: list[str] = []
-    for each in (factory, *args):
-        while hasattr(each, "func") and hasattr(each, "keywords"):
-            each = each.func
+    for each in map(class_of, (factory, *args)):
         cls = each if isinstance(each, type) else type(each)
         for name in (getattr(each, "__module__", None), cls.__module__):
             if isinstance(name, str) and name not in ("__main__", "builtins", *found):
                 found.append(name)
     return found
-
-
-def _parts(address: Address) -> tuple[Any, ...]:
-    return (address.yours, address.id, address.path, address.name, address.incarnation)
