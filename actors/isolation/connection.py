@@ -79,13 +79,13 @@ class Connection:
 
     # -- out
 
-    def send(self, frame: f.Frame, size: int = 0) -> None:
-        """Have a frame sent, together with whatever else comes up until the writer's turn.
-        ``size`` is that of its payload."""
+    def send(self, frame: f.Frame) -> None:
+        """Have a frame sent, together with whatever else comes up until the writer's
+        turn."""
         if self.closed:
             return
         self._out.append(frame)
-        self._size += (size or f.weight(frame)) + f.HEADING
+        self._size += f.weight(frame)
         if self._size > f.PACKET:
             self._full.append(self._out)
             self._out, self._size = [], 0

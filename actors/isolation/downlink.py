@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
+from actors.dispatch import class_of
 from actors.isolation import frames as f
 from actors.isolation import page as pages
 from actors.isolation import shipping
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
     from actors.isolation.isolated import Isolated
     from actors.isolation.options import Process
-    from actors.mailbox import Origin
 
 logger = logging.getLogger("actors")
 
@@ -70,10 +70,6 @@ class Downlink(Link):
         finally:
             self.types.news.clear()
 
-    def report(self, event: object, origin: Origin) -> None:
-        """Events rise, they do not come down."""
-        raise NotImplementedError
-
     def decode(self, payload: Raw) -> Any:
         """What has come from the worker may be whatever its actor handles, too."""
         return self._decode(payload, lambda: takes(self._owner._place.spec))
@@ -120,7 +116,5 @@ class Downlink(Link):
 
 def takes(spec: Any) -> Iterable[type]:
     """Every class of messages that an actor of this spec may handle, as far as its class tells."""
-    cls: Any = spec.factory
-    while hasattr(cls, "func"):
-        cls = cls.func
+    cls = class_of(spec.factory)
     return cls._takes(spec) if hasattr(cls, "_takes") else ()

@@ -8,11 +8,11 @@ from typing import Any, Literal, TypeAlias
 
 import attrs
 
+from actors.isolation.options import MIB
+
 Verdict: TypeAlias = Literal["silent", "stopped", "broken", "detached"]
 """Why we ended a process ourselves: its event loop did not come round; it was suspended by SIGSTOP;
 what it sent was no frame; it had closed its connection."""
-
-MIB = 1 << 20
 
 
 class ProcessDied(Exception):

@@ -6,13 +6,14 @@ nothing here: each message is sent on. It is up as long as the link lasts.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import attrs
 
 from actors.actor import Actor
 from actors.dispatch import Route, Routes
 from actors.exits import Crashed, NoSuchActor
+from actors.isolation.faults import exit_fault
 from actors.isolation.frames import StopFar, Watch
 from actors.isolation.outlet import Outlet
 from actors.messages import Call
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from actors.exits import Exit
     from actors.isolation.link import Link
+    from actors.isolation.uplink import Uplink
     from actors.mailbox import Origin
     from actors.monitors import Watcher
 
@@ -127,7 +129,8 @@ class FarPlace(Place):
     def post(self, message: object, token: Any = None, origin: Origin = (None, 0, 0, 0)) -> None:
         """An event that rises; or, with a token, what nobody has asked for, such as a ``Down``."""
         if token is None:
-            self.link.report(message, origin)
+            # Nobody but a worker has somebody of another process above.
+            cast("Uplink", self.link).report(message, origin)
         elif self.running:
             token.taken()
             self.actor._outlet.post(message, None, (message, None, *origin))
@@ -153,8 +156,6 @@ class FarPlace(Place):
 
     def ask_stop(self, exit: Exit) -> Pending:
         """Have it stopped by its own system."""
-        from actors.isolation.faults import exit_fault
-
         pending = Pending(self)
         number = self.link.question(pending)
         self.link.send(StopFar(number, self.number, exit_fault(exit)))

@@ -209,7 +209,6 @@ class Crashed(Struct, array_like=True, tag=42):
     """An exception has left the actor, whose last words are still to come."""
 
     fault: Fault
-    doing: str
     state: str
 
 
@@ -270,10 +269,23 @@ decode_address = msgspec.msgpack.Decoder(Address).decode
 
 
 def weight(frame: Frame) -> int:
-    """How many bytes there are, roughly, in a frame that carries no payload."""
-    fault: Fault | None = getattr(frame, "fault", None) or getattr(frame, "exit", None)
-    if fault is None:
-        return len(getattr(frame, "code", b""))
+    """How many bytes there are in a frame, roughly."""
+    match frame:
+        case Message() | Answer() | Refused() | Report():
+            return HEADING + len(frame.payload)
+        case Taken() | Abandoned() | GivenBack() | Watch() | Started():
+            return HEADING
+        case Begin() | Code() | Inspect():
+            return HEADING + len(frame.code)
+        case Log():
+            return HEADING + len(frame.text)
+        case Failed() | StartFailed() | Crashed():
+            return HEADING + _length(frame.fault)
+        case Stop() | StopFar() | Down() | Exited():
+            return HEADING + _length(frame.exit)
+
+
+def _length(fault: Fault) -> int:
     return len(fault.text) + len(fault.why) + len(fault.traceback)
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from weakref import ref as weak
 
 import trio
@@ -21,6 +22,8 @@ from actors.runtime import calls
 if TYPE_CHECKING:
     from actors.isolation.link import Link
     from actors.place import Place
+
+logger = logging.getLogger("actors")
 
 
 class Arrival(Slot):
@@ -168,27 +171,19 @@ class Inlet:
         if frame.call:
             self.link.send(Failed(frame.number, fault_of(error)))
         else:
-            self.link.undelivered(frame, error)
+            logger.warning("A message from another process is lost: %s", error)
 
 
 def answer_of(arrival: Arrival, link: Link) -> Answer | Refused | Failed:
     """The frame that carries an answer back."""
-    error = arrival.error
-    number = arrival.number
+    error, number, began = arrival.error, arrival.number, arrival.began
     try:
         if error is None:
-            payload = link.encode(arrival.value, f"the answer to {_name(arrival)}")
-            frame: Answer | Refused = Answer(number, Raw(payload))
-            if arrival.began is not None:
-                frame = Answer(number, Raw(payload), perf_counter() - arrival.began)
-        elif isinstance(error, messages.Answer):
-            frame = Refused(number, Raw(link.encode_refusal(error)))
-        else:
-            return Failed(number, fault_of(error))
+            what = f"the answer to {type(arrival.message).__name__}"
+            payload = Raw(link.encode(arrival.value, what))
+            return Answer(number, payload, None if began is None else perf_counter() - began)
+        if isinstance(error, messages.Answer):
+            return Refused(number, Raw(link.encode_refusal(error)))
     except NotEncodable as failure:
-        return Failed(number, fault_of(failure))
-    return frame
-
-
-def _name(arrival: Any) -> str:
-    return type(arrival.message).__name__
+        error = failure
+    return Failed(number, fault_of(error))

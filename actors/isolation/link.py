@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from actors.isolation.inlet import Arrival
     from actors.isolation.outlet import Flight
     from actors.isolation.page import NoPage, Page
-    from actors.mailbox import Origin
     from actors.place import Place
     from actors.runtime.stages import Pending
     from actors.runtime.system import System
@@ -129,10 +128,6 @@ class Link(ABC):
     def declare(self) -> None:
         """Tell the other end of the classes in ``types.news``. Raises NotEncodable."""
 
-    @abstractmethod
-    def report(self, event: object, origin: Origin) -> None:
-        """An event rises to the other end."""
-
     # -- places
 
     def stand_for(self, place: Place) -> None:
@@ -163,8 +158,8 @@ class Link(ABC):
         return f.Address(False, self.admit(place), place.path, name, place.incarnation)
 
     def hear(self, address: f.Address, echo: bool = False) -> Place:
-        """The place of an address that has come from the other end; with ``echo``, of one that was
-        meant for it."""
+        """The place of an address that has come from the other end. ``echo``: the address is one of
+        ours, read back before it is sent."""
         if address.yours != echo:
             inlet = self._inlets.get(address.id)
             place = None if inlet is None else inlet.place
@@ -249,13 +244,7 @@ class Link(ABC):
 
     def send_back(self, arrival: Arrival) -> None:
         """The answer to a call that has come in."""
-        frame = answer_of(arrival, self)
-        payload = getattr(frame, "payload", None)
-        self.send(frame, 0 if payload is None else memoryview(payload).nbytes)
-
-    def undelivered(self, frame: f.Message, error: BaseException) -> None:
-        """A one-way message has come that cannot be delivered."""
-        logger.warning("A message from another process is lost: %s", error)
+        self.send(answer_of(arrival, self))
 
     # -- in
 

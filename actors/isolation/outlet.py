@@ -98,7 +98,7 @@ class Outlet:
                 frame.sender = link.speak(sender)
             frame.id, frame.correlation, frame.cause = item[ID], item[CORRELATION], item[CAUSE]
         link.outgoing.note(number, SENT)
-        link.send(frame, len(payload))
+        link.send(frame)
         self._sent.append(number)
         if len(self._sent) >= link.window:
             place.suspended |= BLOCKED

@@ -206,7 +206,7 @@ class Uplink(Link):
             logger.warning("%r cannot rise: %s", event, error)
             return
         _, id, correlation, cause = origin
-        self.send(f.Report(Raw(payload), id, correlation, cause), len(payload))
+        self.send(f.Report(Raw(payload), id, correlation, cause))
 
     def _stop(self, frame: f.Stop) -> None:
         self.top.stop(frame)
@@ -241,24 +241,21 @@ class Forwarding(logging.Handler):
             report = getattr(record, "report", None)
             if isinstance(report, CrashReport) and self._is_ours(report):
                 # It is reported there, with what is known there.
-                fault = fault_of(report.exception)
-                self._send(f.Crashed(fault, words(report.doing), words(report.state)))
+                self._send(f.Crashed(fault_of(report.exception), words(report.state)))
                 return
             text = words(self.format(record))
             path = words(record.pathname)
-            self._send(
-                f.Log(record.name, record.levelno, text, path, record.lineno, record.created),
-                len(text),
-            )
+            frame = f.Log(record.name, record.levelno, text, path, record.lineno, record.created)
+            self._send(frame)
         except Exception:
             self.handleError(record)
 
-    def _send(self, frame: f.Frame, size: int = 0) -> None:
+    def _send(self, frame: f.Frame) -> None:
         """Threads may log; the link belongs to the event loop."""
         if threading.get_ident() == self._loop:
-            self._top.link.send(frame, size)
+            self._top.link.send(frame)
         else:
-            self._token.run_sync_soon(self._top.link.send, frame, size)
+            self._token.run_sync_soon(self._top.link.send, frame)
 
     def _is_ours(self, report: CrashReport) -> bool:
         place = self._top.place

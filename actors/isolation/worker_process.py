@@ -70,7 +70,7 @@ async def live(
         except trio.Cancelled:
             code = exit_code(system)
             for error in what_failed(system):
-                link.send(f.Crashed(fault_of(error), "the system of its process", ""))
+                link.send(f.Crashed(fault_of(error), ""))
         with trio.CancelScope(shield=True):
             await link.drained()
             if top.farewell is not None:
@@ -80,15 +80,19 @@ async def live(
 
 
 def what_failed(system: System) -> Iterable[BaseException]:
-    """What has taken the system down, if that was none of its actors. Nobody is told of it before
-    the nursery has ended, and that waits for the link."""
+    """What has taken the system down, if that was none of its actors.
+
+    A nursery tells only once all its tasks have ended: those of the link, which is to carry the
+    news, and those of users, which nobody waits for here. So it is asked for what it keeps to
+    itself. Should a later trio keep that elsewhere, the parent hears of the end without its cause.
+    """
     failures: Iterable[BaseException] = getattr(system.nursery, "_pending_excs", ())
     return [each for each in failures if not isinstance(each, trio.Cancelled)][:1]
 
 
 def exit_code(system: System) -> int:
     """The code of a SystemExit that has left a handler, or of a Ctrl-C."""
-    failure = system._failure
+    failure = system.failure
     if not isinstance(failure, SystemExit):
         return 130
     if failure.code is None:

@@ -232,6 +232,11 @@ class System:
         return failure
 
     @property
+    def failure(self) -> BaseException | None:
+        """What the system is coming down with."""
+        return self._failure
+
+    @property
     def aborted(self) -> bool:
         """The system is coming down: nothing is to be restarted."""
         return self._failure is not None
