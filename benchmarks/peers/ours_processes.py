@@ -11,9 +11,9 @@ import os
 import signal
 import statistics
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 import attrs
 import trio
@@ -97,14 +97,15 @@ class Worker(Actor):
 async def call_all(ref: Ref[Any], messages: Sequence[Call[Any]], callers: int = CALLERS) -> None:
     """Callers that share the messages, each with one call after the other."""
 
-    async def caller(mine: Iterator[Call[Any]]) -> None:
-        for message in mine:
+    left = iter(messages)
+
+    async def caller() -> None:
+        for message in left:
             await ref.call(message, timeout=PATIENCE)
 
-    left = iter(messages)
     async with trio.open_nursery() as nursery:
         for _ in range(callers):
-            nursery.start_soon(caller, left)
+            nursery.start_soon(caller)
 
 
 async def isolated_call(n: int) -> Sample:
@@ -241,28 +242,23 @@ async def sharded(mediator: type[Orders], at_once: int, n: int) -> Sample:
     return Sample(seconds[1], {"speedup": seconds[0] / seconds[1]})
 
 
-Work = Callable[[int], Awaitable[Sample] | Sample]
-
-
-def perform(work: Work, n: int) -> Sample:
-    """On trio, or on a clock of the work's own."""
-    if work is a_day_of_files:
-        return a_day_of_files(n)
-    return trio.run(cast("Callable[[int], Awaitable[Sample]]", work), n)
+def on_trio(work: Callable[[int], Awaitable[Sample]]) -> Callable[[int], Sample]:
+    """A work as a plain function."""
+    return lambda n: trio.run(work, n)
 
 
 if __name__ == "__main__":
     logging.disable(logging.CRITICAL)
-    works: dict[str, Work] = {
-        "isolated_call": isolated_call,
-        "isolated_call_100": isolated_call_100,
-        "pool_dispatch": pool_dispatch,
-        "cpu_two": cpu_two,
-        "replace_warm": partial(replace, True),
-        "replace_cold": partial(replace, False),
-        "sharded_saga": partial(sharded, Orders, AT_ONCE),
-        "sharded_saga_400": partial(sharded, Orders, FEWER),
-        "sharded_work": partial(sharded, BusyOrders, AT_ONCE),
+    works: dict[str, Callable[[int], Sample]] = {
+        "isolated_call": on_trio(isolated_call),
+        "isolated_call_100": on_trio(isolated_call_100),
+        "pool_dispatch": on_trio(pool_dispatch),
+        "cpu_two": on_trio(cpu_two),
+        "replace_warm": on_trio(partial(replace, True)),
+        "replace_cold": on_trio(partial(replace, False)),
+        "sharded_saga": on_trio(partial(sharded, Orders, AT_ONCE)),
+        "sharded_saga_400": on_trio(partial(sharded, Orders, FEWER)),
+        "sharded_work": on_trio(partial(sharded, BusyOrders, AT_ONCE)),
         "files_250k": a_day_of_files,
     }
-    main("understudy", works, perform)
+    main("understudy", works, lambda work, n: work(n))
