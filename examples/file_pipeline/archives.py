@@ -22,7 +22,7 @@ import attrs
 from examples.file_pipeline.compression import check_directory, expanded
 from examples.file_pipeline.limits import Limits, Meter, Metered
 from examples.file_pipeline.texts import shown
-from examples.file_pipeline.unreadable import Bomb, Unreadable, beat, opened, reading
+from examples.file_pipeline.unreadable import Alive, Bomb, Unreadable, beat, opened, reading
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -113,7 +113,7 @@ def unpack(
     directory: Path,
     limits: Limits = LIMITS,
     depth: int = 0,
-    alive: Callable[[], object] | None = None,
+    alive: Alive = None,
 ) -> list[str]:
     """Take the files out of an archive that lies in ``depth`` others, and return their paths below
     the directory, which is for this archive alone.
@@ -161,7 +161,7 @@ class Shelf:
         member's name, and always has the same name, so that none is left over."""
         return self.directory.with_name(f".{self.directory.name}.part")
 
-    def put(self, item: Item, meter: Meter, alive: Callable[[], object] | None) -> None:
+    def put(self, item: Item, meter: Meter, alive: Alive) -> None:
         """Write a file, and give it its name when all of it is there."""
         name = safe_path(item.name)
         parents = [str(parent) for parent in Path(name).parents[:-1]]

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from examples.file_pipeline.unreadable import beat, opened
+from examples.file_pipeline.unreadable import Alive, beat, opened
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
 PIECE = 1 << 20
@@ -26,7 +25,7 @@ class Digests:
     size: int
 
 
-def digests(path: Path, alive: Callable[[], object] | None = None) -> Digests:
+def digests(path: Path, alive: Alive = None) -> Digests:
     """Read a file to its end. ``alive`` is called after each piece, to show that it goes on."""
     sha256, blake2b, size = hashlib.sha256(), hashlib.blake2b(), 0
     with opened(path) as file:

@@ -22,13 +22,11 @@ from examples.file_pipeline.office import (
     titled,
 )
 from examples.file_pipeline.texts import Details, Gathered, pieces_of
-from examples.file_pipeline.unreadable import Unreadable, beat, opened, reading
+from examples.file_pipeline.unreadable import Alive, Unreadable, beat, opened, reading
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
-
-    Alive = Callable[[], object] | None
 
 LIMIT = 100_000
 """Characters that are kept of a document, unless it is said otherwise."""

@@ -18,10 +18,10 @@ from examples.file_pipeline.texts import (
     pieces_of,
     shown,
 )
-from examples.file_pipeline.unreadable import beat
+from examples.file_pipeline.unreadable import Alive, beat
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
     from typing import IO
 
 LINE = 1 << 16
@@ -139,9 +139,7 @@ def local(tag: str) -> str:
     return tag.rpartition("}")[2].lower()
 
 
-def read_html(
-    file: IO[bytes], into: Gathered, alive: Callable[[], object] | None = None
-) -> str | None:
+def read_html(file: IO[bytes], into: Gathered, alive: Alive = None) -> str | None:
     """Gather the text of HTML, and return its title. There is no HTML that is wrong."""
     import lxml.html  # pyright: ignore[reportMissingTypeStubs]
 
@@ -153,14 +151,12 @@ def read_html(
     return flow.title
 
 
-def read_xml(
-    file: IO[bytes], tags: Tags, into: Gathered, alive: Callable[[], object] | None = None
-) -> None:
+def read_xml(file: IO[bytes], tags: Tags, into: Gathered, alive: Alive = None) -> None:
     """Gather the text of XML. Raises ParseError for XML that is not well-formed."""
     feed(XMLParser(target=Flow(tags, into)), iter(lambda: file.read(PIECE), b""), alive)
 
 
-def feed(parser: Parser, pieces: Iterable[bytes], alive: Callable[[], object] | None) -> None:
+def feed(parser: Parser, pieces: Iterable[bytes], alive: Alive) -> None:
     """Parse everything, piece by piece."""
     for piece in pieces:
         parser.feed(piece)

@@ -12,15 +12,13 @@ from zipfile import ZipFile
 from examples.file_pipeline.compression import check_directory
 from examples.file_pipeline.markup import OPENDOCUMENT, read_html, read_xml
 from examples.file_pipeline.texts import Details, Gathered, shown
-from examples.file_pipeline.unreadable import Bomb, Unreadable, beat
+from examples.file_pipeline.unreadable import Alive, Bomb, Unreadable, beat
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
 
     from docx.blkcntnr import BlockItemContainer
     from pptx.shapes.base import BaseShape
-
-    Alive = Callable[[], object] | None
 
 META = "{urn:oasis:names:tc:opendocument:xmlns:meta:1.0}"
 DUBLIN_CORE = "{http://purl.org/dc/elements/1.1/}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import attrs
@@ -50,7 +49,7 @@ class Settings:
     there are at most, and how often something happens to one, from 0 to 1."""
 
     out: Path
-    workers: int = attrs.field(factory=lambda: os.cpu_count() or 2)
+    workers: int
     chaos: float = 0.0
 
 

@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import errno
 import warnings
+from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path
 from traceback import walk_tb
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, TypeAlias
 
 from actors import Refusal
 from examples.file_pipeline.texts import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
-    from types import CodeType
+    from collections.abc import Generator
+
+Alive: TypeAlias = Callable[[], object] | None
+"""What is called now and then by whoever reads a file, to show that it goes on."""
 
 HERE = Path(__file__).parent.as_posix()
 
@@ -44,9 +47,8 @@ class Undrawn(Unreadable):
 def reading(what: str) -> Generator[None]:
     """Around calls of a library that reads a file: what it raises is Unreadable.
 
-    What passes as it is: refusals, the errors of the operating system, a lack of memory, what was
-    raised by a function of the caller's, called by :func:`beat`, and :data:`MISTAKES` whose last
-    line is one of this package. Warnings about the file are dropped.
+    What passes as it is: refusals, the errors of the operating system, a lack of memory, and
+    :data:`MISTAKES` whose last line is one of this package. Warnings about the file are dropped.
     """
     try:
         with warnings.catch_warnings():
@@ -56,11 +58,11 @@ def reading(what: str) -> Generator[None]:
         raise
     except OSError as error:
         # Libraries make OSErrors of their own, without a number, and seek where no file can be.
-        if error.errno not in (None, errno.EINVAL) or is_the_callers(error):
+        if error.errno not in (None, errno.EINVAL):
             raise
         raise Unreadable(f"no readable {what}: {said(error)}") from error
     except Exception as error:
-        if is_the_callers(error) or (isinstance(error, MISTAKES) and is_ours(error)):
+        if isinstance(error, MISTAKES) and is_ours(error):
             raise
         raise Unreadable(f"no readable {what}: {said(error)}") from error
 
@@ -79,7 +81,7 @@ def said(error: BaseException) -> str:
     return shown(f"{type(error).__name__}: {text}" if text else type(error).__name__)
 
 
-def beat(alive: Callable[[], object] | None) -> None:
+def beat(alive: Alive) -> None:
     """Show whoever wants to see it that the work goes on."""
     if alive is not None:
         alive()
@@ -87,14 +89,5 @@ def beat(alive: Callable[[], object] | None) -> None:
 
 def is_ours(error: BaseException) -> bool:
     """Whether an exception was raised by a line of this package, and not of a library."""
-    return bool(way := way_of(error)) and way[-1].co_filename.startswith(HERE)
-
-
-def is_the_callers(error: BaseException) -> bool:
-    """Whether an exception came by :func:`beat`."""
-    return beat.__code__ in way_of(error)
-
-
-def way_of(error: BaseException) -> list[CodeType]:
-    """The functions that an exception came by, the one that raised it last."""
-    return [frame.f_code for frame, _ in walk_tb(error.__traceback__)]
+    *_, (last, _) = walk_tb(error.__traceback__)
+    return last.f_code.co_filename.startswith(HERE)

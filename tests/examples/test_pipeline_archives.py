@@ -48,7 +48,7 @@ def tree(directory: Path) -> dict[str, bytes]:
     return found
 
 
-class Plug(Exception):
+class Plug(BaseException):
     """The process is killed here."""
 
 

@@ -92,18 +92,6 @@ def test_it_is_told_that_reading_goes_on(tmp_path: Path, format: str) -> None:
     assert beats
 
 
-@pytest.mark.parametrize("format", sorted(DOCUMENTS))
-def test_what_the_caller_raises_is_the_callers(tmp_path: Path, format: str) -> None:
-    (tmp_path / "file").write_bytes(DOCUMENTS[format])
-    for error in (ValueError("no more"), KeyError("no more"), OSError("no more")):
-
-        def alive(error: Exception = error) -> None:
-            raise error
-
-        with pytest.raises(type(error), match="no more"):
-            extract(tmp_path / "file", format, alive=alive)
-
-
 def test_html_is_text_without_its_markup(tmp_path: Path) -> None:
     page = (
         "<title> Act &amp; <b> one </title><style>p { }</style><script>if (a<b) '</p>'</script>"
