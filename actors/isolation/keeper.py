@@ -140,7 +140,8 @@ class Keeper:
         return worker
 
     def ask(self, descriptors: Sequence[int] = (), /, **request: Any) -> None:
-        """One request. To a keeper that is gone it means nothing: its workers are gone with it."""
+        """One request. To a keeper that is gone it means nothing: its workers are gone with it. The
+        same signal twice is one, as long as it has not left."""
         control = self._control
         if control is None:
             return
@@ -178,6 +179,12 @@ class Keeper:
         """End it at once: the kernel ends its workers with it."""
         if self._process is not None:
             self._process.kill()
+
+    def retire(self) -> None:
+        """Have it leave, now that it keeps nobody, and go on meanwhile."""
+        process = self._let_go()
+        if process is not None:
+            self.system.nursery.start_soon(_reap, process, name="keeper, leaving")
 
     def close(self) -> None:
         """End it, and what it may still keep. Waits for it, some milliseconds usually."""
@@ -302,7 +309,7 @@ class Keepers:
         if keeper is None:
             for other in [each for each in self._keepers if each[1] != setting]:
                 if not self._keepers[other].workers:
-                    self._keepers.pop(other).close()
+                    self._keepers.pop(other).retire()
             failed = partial(self._cold.add, needed)
             keeper = self._keepers[key] = Keeper(self._system, needed, failed)
         return keeper.start(descriptors, warm, ended)
@@ -323,6 +330,17 @@ def _send(control: socket.socket, data: bytes, descriptors: Sequence[int]) -> No
     numbers = array("i", descriptors)
     rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, numbers)] if descriptors else []
     control.sendmsg([data], rights)
+
+
+async def _reap(process: subprocess.Popen[bytes]) -> None:
+    """Wait until a keeper that was let go has left, and see to it."""
+    with trio.CancelScope(shield=True):
+        with trio.move_on_after(LEAVING):
+            while process.poll() is None:  # noqa: ASYNC110
+                await trio.sleep(_PAUSE)
+        if process.poll() is None:
+            process.kill()
+            process.wait()
 
 
 def _close_all(descriptors: Sequence[int]) -> None:

@@ -193,6 +193,25 @@ async def test_where_modules_are_found_and_the_environment_are_those_of_the_star
             assert await later(ref) == "yes"
 
 
+@real
+async def test_nobody_waits_until_a_keeper_has_left_that_is_of_no_more_use(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The environment has changed, so there is another; the one before is reaped when it ends."""
+    monkeypatch.setattr(keepers, "LEAVING", 600.0)
+    async with open_system() as system:
+        ref = await system.start(Child(Far, isolation="process", restart="temporary"))
+        before = keeper_of(ref)
+        await ref.stop()
+        os.kill(before, signal.SIGSTOP)
+        monkeypatch.setenv("LATER", "yes")
+        ref = await system.start(Child(Far, isolation="process"))
+        assert keeper_of(ref) != before and is_running(before)
+        os.kill(before, signal.SIGCONT)
+        while keepers.state_of(before) != "X":
+            await trio.sleep(0.001)
+
+
 async def later(ref: Ref[Any]) -> str | None:
     """What the environment of a process says."""
     from actors.introspection import _request
