@@ -6,6 +6,8 @@ import datetime as dt
 import enum
 import os
 import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Generic, Literal, NamedTuple, TypeVar
@@ -13,8 +15,9 @@ from typing import Any, Generic, Literal, NamedTuple, TypeVar
 import attrs
 import msgspec
 
-from actors import Actor, Call, Ref, Refusal, handles
-from tests.actors.isolation.far_actors import Notes, Plus
+from actors import Actor, Call, Ref, Refusal, System, handles, open_system
+from supervisors import Child
+from tests.actors.isolation.far_actors import Fail, Note, Notes, Plus
 
 T = TypeVar("T")
 
@@ -410,3 +413,41 @@ class CatchAll(Actor):
     @handles
     def read(self, msg: Notes) -> list[str]:
         return self.seen
+
+
+class Counter(Actor):
+    """Lives in the process of the test."""
+
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+
+    @handles
+    def base(self, msg: Base) -> str:
+        self.seen.append(repr(msg))
+        return repr(msg)
+
+    @handles
+    def note(self, msg: Note) -> None:
+        self.seen.append(msg.text)
+
+    @handles
+    def plus(self, msg: Plus) -> int:
+        return msg.amount
+
+    @handles
+    def echo(self, msg: Echo) -> Any:
+        return Point(7) if msg.value == "point" else msg.value
+
+    @handles
+    def fail(self, msg: Fail) -> None:
+        raise ValueError(f"{msg.how}: no file \udcff")
+
+
+@asynccontextmanager
+async def started(
+    *args: Any, cls: Any = Mirror, **keywords: Any
+) -> AsyncIterator[tuple[System, Ref[Any]]]:
+    """A system with one isolated actor, which sends back what comes, unless told otherwise."""
+    isolation = keywords.pop("isolation", "process")
+    async with open_system() as system:
+        yield system, await system.start(Child(cls, *args, isolation=isolation, **keywords))
