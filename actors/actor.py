@@ -314,12 +314,6 @@ class Actor:
         """The classes of messages that an actor of this spec handles."""
         return [message for routes in cls.routes.values() for message in routes.messages]
 
-    @classmethod
-    def _beside(cls, spec: Any, count: int) -> Any:
-        """The spec of what is to run beside ``count`` shards of such actors, if there is anything
-        that they share."""
-        return None
-
     def _prepare(self, place: Place) -> None:
         """The incarnation is being made."""
 

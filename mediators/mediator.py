@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, overload
 
 from actors import Actor, handles
 from actors.dispatch import NONE
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from mediators.composition import Parts
     from mediators.driver.driver import Driver
     from supervisors.sharding.host import Hosting
+    from supervisors.sharding.sharded import ShardKey
 
 A = TypeVar("A", bound=Actor)
 
@@ -92,7 +93,7 @@ class Mediator(Actor):
     supervises: ClassVar[bool] = True
     coordinates: ClassVar[bool] = True
     hands_on: ClassVar[bool] = True
-    sharded_by: ClassVar[str] = "shard"
+    sharded_by: ClassVar[Literal["key", "shard"]] = "shard"
     components: Sequence[Any] = ()
     """The actors it coordinates: ``Child`` or actor classes, in start order."""
     max_restarts: int = 3
@@ -187,18 +188,21 @@ class Mediator(Actor):
         made = plan(spec.factory, spec.args)
         return [*made.messages, *(VERBS if made.workflows else ())]
 
-    @classmethod
-    def _beside(cls, spec: Any, count: int) -> Any:
+    @staticmethod
+    def shard_key(message: Any, /) -> ShardKey | None:
+        """Where a message goes if mediators are in shards: to that of the workflow it is about."""
+        key: ShardKey | None = key_of(message)
+        return key
+
+    @staticmethod
+    def shard_companion(spec: Any, count: int, /) -> Child[Any] | None:
+        """The writer of the journal that mediators in shards have in common."""
         # Made to be asked: its journal may be what its arguments say.
         told = spec.factory(*spec.args)
         if not told.workflows:
             return None
         types = types_of(plan(spec.factory, spec.args), told.workflows, told.types)
         return Child(JournalWriter, told.journal, count, types, id="journal")
-
-    @staticmethod
-    def _key_of(message: Any) -> Any:
-        return key_of(message)
 
     def _children_up(self) -> Steps | None:
         if not self.workflows:

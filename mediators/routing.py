@@ -21,7 +21,7 @@ from supervisors import (
     WhichChildren,
     check_children,
 )
-from supervisors.specs import class_of, with_changes
+from supervisors.specs import class_of, face_of, with_changes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -140,7 +140,7 @@ def table_of(cls: type, specs: Sequence[Child[Any]], *, nested: bool) -> dict[ty
 def messages_of(spec: Child[Any], *, nested: bool) -> Iterable[type]:
     """The classes of messages a component takes from its mediator. One made by a function is not
     known before it is made: it takes none."""
-    cls = spec.face
+    cls = face_of(spec)
     if not isinstance(cls, type):
         return ()
     if nested and getattr(cls, "coordinates", False) is True:

@@ -38,9 +38,10 @@ from supervisors.pools.admin import (
     SetSize,
     WorkerInfo,
 )
+from supervisors.pools.reports import MessagePoisoned
 from supervisors.pools.spec import Pool
-from supervisors.reports import ChildExited, ChildRestarted, GaveUp, MessagePoisoned
-from supervisors.sharding.messages import (
+from supervisors.reports import ChildExited, ChildRestarted, GaveUp
+from supervisors.sharding.admin import (
     GetShards,
     HostInfo,
     NoKey,

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from actors.place import Place
     from supervisors.admin import RestartLimitExceeded
     from supervisors.policy import Verdict
-    from supervisors.pools.admin import PoisonMessage
     from supervisors.tree import Entry
 
 logger = logging.getLogger("supervisors")
@@ -36,16 +35,6 @@ class ChildRestarted:
     supervisor: Ref[Any]
     child: Ref[Any]
     restarts: int
-
-
-@attrs.frozen
-class MessagePoisoned:
-    """A pool has set a message aside that has cost it ``attempts`` workers."""
-
-    pool: Ref[Any]
-    message: object
-    attempts: int
-    reasons: tuple[str, ...]
 
 
 @attrs.frozen
@@ -99,20 +88,6 @@ def child_restarted(home: Place, entry: Entry) -> None:
 def restart_failed(home: Place, entry: Entry, error: BaseException) -> None:
     """A restart did not work."""
     logger.error("%s: child %r did not come up again: %s", home.path, entry.place.id, error)
-
-
-def set_aside(home: Place, poison: PoisonMessage) -> None:
-    """A pool has given up on a message."""
-    telemetry = home.scheduler.telemetry
-    if MessagePoisoned in telemetry.active:
-        telemetry.emit(MessagePoisoned(home.ref, poison.message, poison.attempts, poison.reasons))
-    logger.error(
-        "%s has set aside %r, which has cost it %d workers; the last died of: %s",
-        home.path,
-        poison.message,
-        poison.attempts,
-        poison.reasons[-1],
-    )
 
 
 def gave_up(home: Place, error: RestartLimitExceeded) -> None:

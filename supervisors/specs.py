@@ -155,29 +155,6 @@ class Child(Generic[A]):
         """The id, or the class name it is derived from."""
         return self.id if self.id is not None else class_of(self.factory).__name__
 
-    @property
-    def face(self) -> Any:
-        """The class whose handlers answer what is sent to it; of what is made by a function, the
-        function."""
-        cls = class_of(self.factory)
-        return cls._face(self) if isinstance(cls, type) and issubclass(cls, Actor) else cls
-
-    @property
-    def takes(self) -> Iterable[type]:
-        """The classes of messages that are handled there."""
-        cls = class_of(self.factory)
-        if isinstance(cls, type) and issubclass(cls, Actor):
-            return cls._takes(self)
-        return ()
-
-    def beside(self, count: int) -> Child[Any] | None:
-        """What is to run beside ``count`` shards of such actors, for all of them."""
-        cls = class_of(self.factory)
-        found: Child[Any] | None = None
-        if isinstance(cls, type) and issubclass(cls, Actor):
-            found = cls._beside(self, count)
-        return found
-
     async def start_in(self, system: System, *, root: bool) -> Ref[A]:
         """Start it in a system: see :meth:`actors.System.start` and :func:`actors.open_system`."""
         from supervisors.application import start_child_in
@@ -304,6 +281,19 @@ def class_of(factory: Any) -> Any:
     while isinstance(factory, partial):
         factory = factory.func
     return factory
+
+
+def face_of(spec: Child[Any]) -> Any:
+    """The class whose handlers answer what is sent to it; of what is made by a function, the
+    function."""
+    cls = class_of(spec.factory)
+    return cls._face(spec) if isinstance(cls, type) and issubclass(cls, Actor) else cls
+
+
+def takes_of(spec: Child[Any]) -> Iterable[type]:
+    """The classes of messages that are handled there, as far as its class tells."""
+    cls = class_of(spec.factory)
+    return cls._takes(spec) if isinstance(cls, type) and issubclass(cls, Actor) else ()
 
 
 def _validate(spec: Child[Any]) -> None:

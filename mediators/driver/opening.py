@@ -53,8 +53,8 @@ def open_hosted(mediator: Mediator, hosted: Hosting) -> Steps:
     """The same for a mediator in shards: the journal is written by somebody who runs beside all of
     them. Returns the driver."""
     types = checked_types(mediator)
-    assert hosted.beside is not None
-    shard = yield from acquire(mediator._home, hosted.beside, hosted.shard)
+    assert hosted.companion is not None
+    shard = yield from acquire(mediator._home, hosted.companion, hosted.shard)
     driver = Driver(mediator, mediator._home, shard, types, hosted, SharedCommitter)
     driver.committer.wanted()
     return driver

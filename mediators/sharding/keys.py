@@ -8,7 +8,8 @@ from mediators.execution.commands import id_of
 from mediators.texts import shown
 from mediators.verbs import AboutWorkflow, ListWorkflows, Start, WorkflowInfo
 from mediators.workflow import Workflow
-from supervisors.sharding.messages import Everywhere, NoKey, Somewhere
+from supervisors.sharding.admin import NoKey
+from supervisors.sharding.sharded import Everywhere, Somewhere
 
 
 class Elsewhere(Exception):

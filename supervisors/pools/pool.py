@@ -39,8 +39,9 @@ from supervisors.pools.admin import (
 )
 from supervisors.pools.jobs import Attempt, Job, Jobs
 from supervisors.pools.policy import MAX_PREFETCH, wanted
+from supervisors.pools.reports import poisoned
 from supervisors.pools.workers import Worker
-from supervisors.specs import Backoff, Child
+from supervisors.specs import Backoff, Child, face_of
 
 if TYPE_CHECKING:
     from actors.place import Place
@@ -85,13 +86,13 @@ class PoolSupervisor(Crew):
 
     @classmethod
     def _face(cls, spec: Any) -> Any:
-        face: Any = spec.args[0].face
+        face: Any = face_of(spec.args[0])
         return face
 
     def _prepare(self, place: Place) -> None:
         super()._prepare(place)
         place.routes = HandedOnRoutes(
-            type(self), known_messages(self._child.face), PoolSupervisor._take_in
+            type(self), known_messages(face_of(self._child)), PoolSupervisor._take_in
         )
         self._bound = place.spec.mailbox
 
@@ -270,7 +271,7 @@ class PoolSupervisor(Crew):
         self._poison.append(
             PoisonMessage(job.number, job.message, job.attempts, tuple(job.reasons), moment)
         )
-        reports.set_aside(self._place, self._poison[-1])
+        poisoned(self._place, self._poison[-1])
         self._fail(job, Poisoned(job.cls.__name__, job.attempts, job.reasons))
 
     def _give_back(self, job: Job) -> None:

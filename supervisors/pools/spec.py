@@ -10,7 +10,7 @@ from actors import Actor
 from actors.validation import check_seconds, is_int
 from supervisors.pools.admin import check_size
 from supervisors.pools.pool import PoolSupervisor
-from supervisors.specs import MAILBOX, START_TIMEOUT, Child
+from supervisors.specs import MAILBOX, START_TIMEOUT, Child, as_child
 
 if TYPE_CHECKING:
     from supervisors.specs import Restart
@@ -87,8 +87,6 @@ class Pool(Child[A]):
         start_timeout: float = START_TIMEOUT,
         mailbox: float = MAILBOX,
     ) -> None:
-        from supervisors.specs import as_child
-
         spec: Any = as_child(child)
         check_size(min, max)
         if not is_int(attempts) or attempts < 1:

@@ -20,8 +20,8 @@ from supervisors import reports
 from supervisors.crew import Crew
 from supervisors.policy import verdict
 from supervisors.sharding.messages import Keyed, Own, Release, Released, Returned
-from supervisors.sharding.policy import shard_of
-from supervisors.specs import Backoff, Child
+from supervisors.sharding.policy import shard_of_key
+from supervisors.specs import Backoff, Child, takes_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -50,16 +50,16 @@ class Terms:
 @attrs.frozen
 class Hosting:
     """What an actor that is hosted can know: its shard, how many there are, who hands it its
-    messages, and what runs beside all shards."""
+    messages, and their companion."""
 
     shard: int
     count: int
     router: Ref[Any]
-    beside: Ref[Any] | None
+    companion: Ref[Any] | None
 
     def owns(self, key: Key) -> bool:
         """Whether a key belongs to its shard."""
-        return shard_of(key, self.count) == self.shard
+        return shard_of_key(key, self.count) == self.shard
 
     def hand_back(self, home: Place, shard: int, message: object) -> None:
         """The message being handled at ``home`` is another shard's: it goes there, with its reply
@@ -67,7 +67,7 @@ class Hosting:
         calls.pass_on(home, self.router._place, Keyed("", shard, message))
 
 
-class Tenant:
+class Entity:
     """One hosted actor."""
 
     __slots__ = ("entry", "key", "last", "leaving", "shard")
@@ -120,23 +120,22 @@ class ShardHost(Crew):
         number: int,
         owned: tuple[int, ...],
         router: Ref[Any],
-        beside: Ref[Any] | None,
+        companion: Ref[Any] | None,
     ) -> None:
         self._child = child
         self._terms = terms
         self._number = number
         self._owned = set(owned)
         self._router = router
-        self._companion = beside
-        self._tenants: OrderedDict[str, Tenant] = OrderedDict()
+        self._companion = companion
+        self._entities: OrderedDict[str, Entity] = OrderedDict()
         """By key, the one that was spoken to last at the end."""
-        self._by_place: dict[Place, Tenant] = {}
+        self._by_place: dict[Place, Entity] = {}
         self._releasing: set[int] = set()
 
     @classmethod
     def _takes(cls, spec: Any) -> Iterable[type]:
-        takes: Iterable[type] = spec.args[0].takes
-        return takes
+        return takes_of(spec.args[0])
 
     def hosting(self, place: Place) -> Hosting:
         """For the actor that lives there."""
@@ -148,8 +147,8 @@ class ShardHost(Crew):
             self.every(max(self._terms.idle / 4, 0.001), Sweep())
         if self._terms.per_key or not self._owned:
             return None
-        tenants = [self._enter_tenant(str(each), each) for each in sorted(self._owned)]
-        return self._all_up([each.entry for each in tenants])
+        entities = [self._enter_entity(str(each), each) for each in sorted(self._owned)]
+        return self._all_up([each.entry for each in entities])
 
     # -- messages
 
@@ -161,17 +160,17 @@ class ShardHost(Crew):
             self._return(message.key, message.shard, message.message, slot, origin)
             return
         key = message.key if self._terms.per_key else str(message.shard)
-        tenant = self._tenants.get(key)
-        new = tenant is None
-        if tenant is None:
-            tenant = self._enter_tenant(key, message.shard)
+        entity = self._entities.get(key)
+        new = entity is None
+        if entity is None:
+            entity = self._enter_entity(key, message.shard)
         elif self._terms.per_key:
-            self._tenants.move_to_end(key)
-        tenant.last = trio.current_time()
-        calls.pass_on(self._place, tenant.place.ref._place, message.message)
+            self._entities.move_to_end(key)
+        entity.last = trio.current_time()
+        calls.pass_on(self._place, entity.place.ref._place, message.message)
         if new:
             # Behind the message, which is to hear of it if this fails.
-            self._launch(tenant.entry, self._after_start)
+            self._launch(entity.entry, self._after_start)
 
     def _return(
         self, key: str, shard: int, message: object, slot: Slot | None, origin: Any
@@ -187,24 +186,24 @@ class ShardHost(Crew):
             slot.taken = True
         send(self._router._place, Returned(key, shard, message), slot, origin)
 
-    # -- tenants
+    # -- entities
 
-    def _enter_tenant(self, key: str, shard: int) -> Tenant:
+    def _enter_entity(self, key: str, shard: int) -> Entity:
         entry = self._enter(self._child, key)
-        tenant = self._tenants[key] = Tenant(key, shard, entry)
-        tenant.last = trio.current_time()
-        self._by_place[entry.place] = tenant
-        return tenant
+        entity = self._entities[key] = Entity(key, shard, entry)
+        entity.last = trio.current_time()
+        self._by_place[entry.place] = entity
+        return entity
 
     def _after_start(self, entry: Entry, failure: BaseException | None) -> None:
         """It is up, or has failed to come up for the first time: then whoever waits is told why."""
         place = entry.place
-        tenant = self._by_place[place]
+        entity = self._by_place[place]
         if failure is None:
-            self._leave_if_moved(tenant)
+            self._leave_if_moved(entity)
             return
-        if tenant.leaving == "moved":
-            self._forget_moved(tenant)
+        if entity.leaving == "moved":
+            self._forget_moved(entity)
             return
         drain(place, lambda item: self._fail(place, item, failure))
         if self._terms.per_key:
@@ -220,25 +219,25 @@ class ShardHost(Crew):
             place.scheduler.dead_letter(place, item, f"it did not start: {failure}")
 
     def _ended(self, entry: Entry, exit: Exit) -> None:
-        tenant = self._by_place[entry.place]
+        entity = self._by_place[entry.place]
         place = entry.place
         waits = bool(place.ref._place.mailbox)
-        if tenant.leaving == "moved" or tenant.shard in self._releasing:
-            self._forget_moved(tenant)
+        if entity.leaving == "moved" or entity.shard in self._releasing:
+            self._forget_moved(entity)
             return
-        if tenant.leaving == "idle" and is_orderly(exit):
+        if entity.leaving == "idle" and is_orderly(exit):
             # What has come meanwhile is not lost: the next incarnation finds it.
             decision: Verdict = "restart" if waits else "remove"
         elif verdict(self._child.restart, exit) != "restart":
             decision = "restart" if waits and self._child.restart != "temporary" else "remove"
         else:
             decision = "restart" if waits or not self._terms.per_key else "remove"
-        if tenant.leaving is None:
+        if entity.leaving is None:
             reports.child_exited(self._place, entry, exit, decision)
         if decision == "remove":
             self._forget(entry)
         elif is_orderly(exit):
-            tenant.leaving = None
+            entity.leaving = None
             lifecycle.settle(place, "restarting")
             self._launch(entry, self._after_restart)
         else:
@@ -246,18 +245,18 @@ class ShardHost(Crew):
 
     def _after_restart(self, entry: Entry, failure: BaseException | None) -> None:
         """A restart has worked, or is to be tried once more."""
-        tenant = self._by_place[entry.place]
+        entity = self._by_place[entry.place]
         if failure is None:
-            self._leave_if_moved(tenant)
-        elif tenant.leaving == "moved":
-            self._forget_moved(tenant)
+            self._leave_if_moved(entity)
+        elif entity.leaving == "moved":
+            self._forget_moved(entity)
         else:
             self._restart_later(entry, Crashed(failure), self._after_restart)
 
     def _forget(self, entry: Entry) -> None:
-        tenant = self._by_place.pop(entry.place, None)
-        if tenant is not None and self._tenants.get(tenant.key) is tenant:
-            del self._tenants[tenant.key]
+        entity = self._by_place.pop(entry.place, None)
+        if entity is not None and self._entities.get(entity.key) is entity:
+            del self._entities[entity.key]
         super()._forget(entry)
 
     # -- passivation
@@ -266,17 +265,17 @@ class ShardHost(Crew):
     def _sweep(self, message: Sweep) -> None:
         """Have those leave that had nothing to do for long; the longest silent ones come first."""
         oldest = trio.current_time() - self._terms.idle
-        for tenant in list(self._tenants.values()):
-            if tenant.last > oldest:
+        for entity in list(self._entities.values()):
+            if entity.last > oldest:
                 return
-            if tenant.leaving is not None:
+            if entity.leaving is not None:
                 continue
-            if tenant.at_rest:
-                tenant.leaving = "idle"
-                lifecycle.stop(tenant.place, Shutdown("it was idle"), None)
+            if entity.at_rest:
+                entity.leaving = "idle"
+                lifecycle.stop(entity.place, Shutdown("it was idle"), None)
             else:
-                tenant.last = trio.current_time()
-                self._tenants.move_to_end(tenant.key)
+                entity.last = trio.current_time()
+                self._entities.move_to_end(entity.key)
 
     # -- shards that come and go
 
@@ -284,42 +283,42 @@ class ShardHost(Crew):
     def _own(self, message: Own) -> None:
         for shard in message.shards:
             self._owned.add(shard)
-            if not self._terms.per_key and str(shard) not in self._tenants:
-                self._launch(self._enter_tenant(str(shard), shard).entry, self._after_start)
+            if not self._terms.per_key and str(shard) not in self._entities:
+                self._launch(self._enter_entity(str(shard), shard).entry, self._after_start)
 
     @handles
     def _release(self, message: Release) -> None:
         shard = message.shard
         self._owned.discard(shard)
         self._releasing.add(shard)
-        for tenant in [each for each in self._tenants.values() if each.shard == shard]:
-            tenant.leaving = "moved"
-            if tenant.place.state == "starting":
+        for entity in [each for each in self._entities.values() if each.shard == shard]:
+            entity.leaving = "moved"
+            if entity.place.state == "starting":
                 continue  # it leaves as soon as it is up
-            if tenant.place.running:
-                lifecycle.stop(tenant.place, Shutdown("its shard moves"), None)
+            if entity.place.running:
+                lifecycle.stop(entity.place, Shutdown("its shard moves"), None)
             else:
-                self._forget_moved(tenant)
+                self._forget_moved(entity)
         self._look_whether_released(shard)
 
-    def _leave_if_moved(self, tenant: Tenant) -> None:
-        if tenant.leaving == "moved":
-            lifecycle.stop(tenant.place, Shutdown("its shard moves"), None)
+    def _leave_if_moved(self, entity: Entity) -> None:
+        if entity.leaving == "moved":
+            lifecycle.stop(entity.place, Shutdown("its shard moves"), None)
 
-    def _forget_moved(self, tenant: Tenant) -> None:
+    def _forget_moved(self, entity: Entity) -> None:
         """It has ended here: what it has not begun goes back to the router, in its order."""
         drain(
-            tenant.place.ref._place,
+            entity.place.ref._place,
             lambda item: self._return(
-                tenant.key, tenant.shard, message_of(item), slot_of(item), origin_of(item)
+                entity.key, entity.shard, message_of(item), slot_of(item), origin_of(item)
             ),
         )
-        self._forget(tenant.entry)
-        self._look_whether_released(tenant.shard)
+        self._forget(entity.entry)
+        self._look_whether_released(entity.shard)
 
     def _look_whether_released(self, shard: int) -> None:
         if shard in self._releasing and not any(
-            each.shard == shard for each in self._tenants.values()
+            each.shard == shard for each in self._entities.values()
         ):
             self._releasing.discard(shard)
             send(self._router._place, Released(shard, self._number), None, NOWHERE)

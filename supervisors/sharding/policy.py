@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 Key: TypeAlias = "str | int"
 
 
-def shard_of(key: Key, count: int) -> int:
+def shard_of_key(key: Key, count: int) -> int:
     """The shard of a key, the same for ever, in every process and in every language that has
     CRC-32: of the key's text in UTF-8."""
     return crc32(str(key).encode("utf-8", "surrogatepass")) % count

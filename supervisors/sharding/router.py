@@ -13,24 +13,19 @@ from actors.replies import Slot
 from actors.runtime import calls, lifecycle
 from supervisors import reports
 from supervisors.crew import Crew, HandedOnRoutes
-from supervisors.sharding.host import ShardHost, Terms, handled, origin_of, send
-from supervisors.sharding.messages import (
-    Everywhere,
+from supervisors.sharding.admin import (
     GetShards,
     HostInfo,
-    Keyed,
     NoKey,
-    Own,
-    Release,
-    Released,
     Resize,
-    Returned,
     ShardsInfo,
-    Somewhere,
     StillMoving,
 )
-from supervisors.sharding.policy import moves, shard_of, spread
-from supervisors.specs import Backoff, Child
+from supervisors.sharding.host import ShardHost, Terms, handled, origin_of, send
+from supervisors.sharding.messages import Keyed, Own, Release, Released, Returned
+from supervisors.sharding.policy import moves, shard_of_key, spread
+from supervisors.sharding.sharded import Everywhere, Somewhere, sharded
+from supervisors.specs import Backoff, Child, face_of, takes_of
 from supervisors.tree import stop_at_once
 
 if TYPE_CHECKING:
@@ -102,16 +97,15 @@ class ShardRouter(Crew):
 
     @classmethod
     def _face(cls, spec: Any) -> Any:
-        return spec.args[0].face
+        return face_of(spec.args[0])
 
     @classmethod
     def _takes(cls, spec: Any) -> Iterable[type]:
-        takes: Iterable[type] = spec.args[0].takes
-        return takes
+        return takes_of(spec.args[0])
 
     def _prepare(self, place: Place) -> None:
         super()._prepare(place)
-        place.routes = HandedOnRoutes(type(self), self._child.takes or None, ShardRouter._route)
+        place.routes = HandedOnRoutes(type(self), takes_of(self._child) or None, ShardRouter._route)
 
     # -- handing on
 
@@ -126,10 +120,10 @@ class ShardRouter(Crew):
             # Sent again under its own key it is to arrive at the same shard.
             slot = self._place.reply_slot()
             own = None if slot is None else slot.key
-            number = self._next() if own is None else shard_of(own, terms.count)
+            number = self._next() if own is None else shard_of_key(own, terms.count)
             shard, key = number % terms.count, ""
         elif isinstance(key, str) or (isinstance(key, int) and not isinstance(key, bool)):
-            shard = shard_of(key, terms.count)
+            shard = shard_of_key(key, terms.count)
         else:
             raise NoKey(f"The key of {type(message).__name__} is a str or an int. Got: {key!r}")
         self._hand_on(Keyed(str(key), shard, message))
@@ -173,11 +167,12 @@ class ShardRouter(Crew):
         return self._start()
 
     def _start(self) -> Steps:
-        """What runs beside all shards first, then the hosts."""
+        """The companion of all shards first, then the hosts."""
         count = self._layout.terms.count
-        beside: Child[Any] | None = self._child.beside(count)
-        if beside is not None:
-            self._companion = self._enter(beside, beside.label)
+        knows = sharded(self._child)
+        companion = None if knows is None else knows.shard_companion(self._child, count)
+        if companion is not None:
+            self._companion = self._enter(companion, companion.label)
             yield from self._all_up([self._companion])
         hosts = [self._new_host(number) for number in range(self._layout.hosts)]
         yield from self._all_up([each.entry for each in hosts])
@@ -198,7 +193,7 @@ class ShardRouter(Crew):
             if host == number and shard not in self._moving
         )
         layout = self._layout
-        beside = None if self._companion is None else self._companion.place.ref
+        companion = None if self._companion is None else self._companion.place.ref
         child, router = self._child, self._place.ref
         return Child(
             ShardHost,
@@ -207,7 +202,7 @@ class ShardRouter(Crew):
             number,
             owned,
             router,
-            beside,
+            companion,
             isolation=layout.isolation,
             memory_limit=layout.memory_limit,
             start_timeout=child.start_timeout,
@@ -338,7 +333,7 @@ class ShardRouter(Crew):
         return super()._children_down(exit)
 
     def _stop_them(self) -> Steps:
-        """The hosts at once, and then what runs beside them."""
+        """The hosts at once, and then their companion."""
         yield from stop_at_once(each for each in self._entries() if each is not self._companion)
         if self._companion is not None:
             yield from self._companion.stop()

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from actors import Actor, Process
 from actors.validation import check_seconds, is_int
+from supervisors.sharding.admin import NoKey
 from supervisors.sharding.host import Terms
-from supervisors.sharding.messages import NoKey
 from supervisors.sharding.router import Layout, ShardRouter
-from supervisors.specs import MAILBOX, START_TIMEOUT, Child, as_child
+from supervisors.sharding.sharded import sharded
+from supervisors.specs import MAILBOX, START_TIMEOUT, Child, as_child, with_changes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -93,7 +94,8 @@ class Shards(Child[A]):
                 "The Child in Shards has no name and is not significant: there may be many of it. "
                 f"Got: {spec!r}"
             )
-        per_key = (each or getattr(spec.face, "sharded_by", "key")) == "key"
+        knows = sharded(spec)
+        per_key = (each or ("key" if knows is None else knows.sharded_by)) == "key"
         seconds = inf if idle is None else check_seconds("Shards idle (None for never)", idle)
         if seconds < inf and not per_key:
             raise ValueError(f"Shards idle is for each='key': a shard stays. Got: {idle!r}")
@@ -133,8 +135,6 @@ class Shards(Child[A]):
 
 def inner(spec: Child[Any]) -> Child[Any]:
     """The actors themselves are not isolated from their host."""
-    from supervisors.specs import with_changes
-
     if spec.isolation is None:
         return spec
     return with_changes(spec, isolation=None, memory_limit=None)
@@ -142,9 +142,9 @@ def inner(spec: Child[Any]) -> Child[Any]:
 
 def key_of(key: Any, spec: Child[Any]) -> Callable[[Any], Any]:
     """The function that finds the key of a message."""
-    own: Any = getattr(spec.face, "_key_of", None)
-    if own is not None:
-        other = None if key is None else key_of_others(key)
+    knows = sharded(spec)
+    if knows is not None:
+        own, other = knows.shard_key, None if key is None else key_of_others(key)
         return lambda message: found_by(own, other, message)
     if key is None:
         raise ValueError(

@@ -21,7 +21,7 @@ from supervisors import (
     WhichChildren,
     one_for_one,
 )
-from supervisors.sharding.policy import shard_of
+from supervisors.sharding.policy import shard_of_key
 
 
 @attrs.frozen
@@ -144,8 +144,8 @@ def test_L14_the_shard_of_a_key_is_the_same_in_every_process() -> None:
     """Python's own hash of a text is another in each."""
     keys = [f"key-{number}" for number in range(50)]
     code = (
-        "from supervisors.sharding.policy import shard_of; "
-        f"print([shard_of(key, 64) for key in {keys!r}], hash('key'))"
+        "from supervisors.sharding.policy import shard_of_key; "
+        f"print([shard_of_key(key, 64) for key in {keys!r}], hash('key'))"
     )
     told = {
         subprocess.run(
@@ -158,7 +158,7 @@ def test_L14_the_shard_of_a_key_is_the_same_in_every_process() -> None:
         for seed in ("1", "2")
     }
     assert len(told) == 2
-    here = str([shard_of(key, 64) for key in keys])
+    here = str([shard_of_key(key, 64) for key in keys])
     assert all(each.startswith(here) for each in told)
 
 

@@ -139,8 +139,8 @@ class Shop(Mediator):
         self.journal = journal
 
     @staticmethod
-    def _key_of(message: Any) -> Any:
-        return message.id if isinstance(message, PidOf) else Mediator._key_of(message)
+    def shard_key(message: Any) -> Any:
+        return message.id if isinstance(message, PidOf) else Mediator.shard_key(message)
 
     @handles
     def pid(self, msg: PidOf) -> int:

@@ -26,7 +26,7 @@ from mediators import (
 from mediators.verbs import Fork, ListWorkflows, SendSignal
 from observers.records import listed
 from supervisors import Child, GetShards, Resize, Shards
-from supervisors.sharding.policy import shard_of
+from supervisors.sharding.policy import shard_of_key
 from tests.actors.isolation.far_actors import real
 from tests.mediators.sharded_shop import (
     Approved,
@@ -73,7 +73,7 @@ async def test_one_journal_has_all_shards(system: System, tmp_path: Path) -> Non
         rows = reader.runs()
         assert sorted(row.id for row in rows) == sorted(IDS)
         assert {row.number >> 40 for row in rows} == {0, 1, 2, 3}
-        assert all(row.number >> 40 == shard_of(row.id, 4) for row in rows)
+        assert all(row.number >> 40 == shard_of_key(row.id, 4) for row in rows)
         lines, earlier = listed(reader, None, None, 10, 0.0)
         assert ([line.row.id for line in lines], earlier) == (IDS[-10:], len(IDS) - 10)
 
@@ -106,7 +106,7 @@ async def test_a_workflow_without_an_id_gets_one_of_its_shard(system: System) ->
     handles = [await shards.call(Start(Nameless(f"n{number}"))) for number in range(12)]
     for number, handle in enumerate(handles):
         assert await Handle(shards, handle.id).result() == f"n{number}"
-    assert len({shard_of(handle.id, 4) for handle in handles}) == 4
+    assert len({shard_of_key(handle.id, 4) for handle in handles}) == 4
 
 
 async def test_signals_and_queries_find_their_workflow(system: System) -> None:
@@ -134,8 +134,12 @@ async def test_children_live_with_their_parent_and_are_found_all_the_same(
 async def test_a_fork_keeps_to_its_shard(system: System) -> None:
     shards = await start(system)
     await shards.call(Place("order-1"))
-    same = next(f"f{n}" for n in range(99) if shard_of(f"f{n}", 4) == shard_of("order-1", 4))
-    other = next(f"f{n}" for n in range(99) if shard_of(f"f{n}", 4) != shard_of("order-1", 4))
+    same = next(
+        f"f{n}" for n in range(99) if shard_of_key(f"f{n}", 4) == shard_of_key("order-1", 4)
+    )
+    other = next(
+        f"f{n}" for n in range(99) if shard_of_key(f"f{n}", 4) != shard_of_key("order-1", 4)
+    )
     fork = await shards.call(Fork("order-1", same))
     assert fork.mediator == shards
     assert await fork.result() == "order-1 paid, shipped"

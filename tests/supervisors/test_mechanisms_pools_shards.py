@@ -17,7 +17,7 @@ from supervisors.pools.policy import Bucket
 from supervisors.pools.pool import PoolSupervisor
 from supervisors.pools.workers import Worker
 from supervisors.sharding import host, router
-from supervisors.sharding.host import ShardHost, Tenant
+from supervisors.sharding.host import Entity, ShardHost
 from supervisors.sharding.messages import Released
 from tests.supervisors.pools import test_pool as in_pools
 from tests.supervisors.pools.pool_workers import Log
@@ -106,7 +106,7 @@ def without_holding_messages(patch: pytest.MonkeyPatch) -> None:
 
 def without_looking_for_work(patch: pytest.MonkeyPatch) -> None:
     """Whoever was silent for long leaves, whatever it has to do."""
-    patch.setattr(Tenant, "at_rest", True)
+    patch.setattr(Entity, "at_rest", True)
 
 
 def without_coming_back(patch: pytest.MonkeyPatch) -> None:

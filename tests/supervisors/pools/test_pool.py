@@ -50,6 +50,7 @@ from supervisors import (
     StopChild,
     WhichChildren,
 )
+from supervisors.specs import face_of
 from tests.supervisors.pools.pool_workers import (
     Die,
     DieQuietly,
@@ -606,6 +607,6 @@ def test_what_is_refused_is_told(keywords: dict[str, Any], text: str) -> None:
 def test_a_pool_is_a_child_and_shows_whose() -> None:
     spec = Pool(Child(Worker, Log()), min=1, max=3, id="words")
     assert isinstance(spec, Child)
-    assert (spec.label, spec.kind, spec.face) == ("words", "supervisor", Worker)
+    assert (spec.label, spec.kind, face_of(spec)) == ("words", "supervisor", Worker)
     with pytest.raises(ValueError, match="has no name and is not significant"):
         Pool(Child(Worker, Log(), name="one"))

@@ -12,7 +12,7 @@ import trio.testing
 
 from actors import Actor, ActorDied, Process, handles, open_system
 from supervisors import Child, GetShards, Resize, Shards
-from supervisors.sharding.policy import shard_of
+from supervisors.sharding.policy import shard_of_key
 from tests.actors.isolation.far_actors import real
 from tests.supervisors.sharding.sharded import (
     Account,
@@ -84,14 +84,14 @@ async def test_a_killed_process_takes_its_own_keys_and_they_come_up_again() -> N
         host = next(
             each
             for each in (await shards.call(GetShards())).hosts
-            if shard_of(victim, 16) in each.shards
+            if shard_of_key(victim, 16) in each.shards
         )
         try:
             await shards.call(Kill(victim))
         except ActorDied:
             pass
         for key in KEYS:
-            lost = shard_of(key, 16) in host.shards
+            lost = shard_of_key(key, 16) in host.shards
             assert await shards.call(Add(key)) == (1 if lost else 2)
         assert watcher._place.actor.wrong == []
 

@@ -7,12 +7,12 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervisors.sharding.policy import moves, shard_of, spread
+from supervisors.sharding.policy import moves, shard_of_key, spread
 
 
 def test_the_shard_of_a_key_is_the_same_for_ever() -> None:
     """Fixed on disk and between processes: these numbers may never change."""
-    assert [shard_of(key, 64) for key in ("alice", "bob", "", "ünï", "order-17", 17, "17")] == [
+    assert [shard_of_key(key, 64) for key in ("alice", "bob", "", "ünï", "order-17", 17, "17")] == [
         7,
         0,
         0,
@@ -25,7 +25,7 @@ def test_the_shard_of_a_key_is_the_same_for_ever() -> None:
 
 @given(st.integers(2, 300))
 def test_keys_are_spread_over_all_shards(count: int) -> None:
-    found = Counter(shard_of(f"order-{number}", count) for number in range(count * 60))
+    found = Counter(shard_of_key(f"order-{number}", count) for number in range(count * 60))
     assert len(found) == count
     assert max(found.values()) < 60 * 2.5
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import pytest
 import trio
@@ -19,6 +19,7 @@ from supervisors import (
     ChildRestarted,
     CountChildren,
     DeleteChild,
+    DynamicSupervisor,
     GetShards,
     NoKey,
     ReplaceChild,
@@ -30,7 +31,9 @@ from supervisors import (
     StopChild,
     WhichChildren,
 )
-from supervisors.sharding.policy import shard_of
+from supervisors.sharding.policy import shard_of_key
+from supervisors.sharding.sharded import ShardKey, Somewhere
+from supervisors.specs import face_of
 from tests.supervisors.sharding.sharded import (
     Account,
     Add,
@@ -112,6 +115,41 @@ async def test_keys_do_not_wait_for_each_other(system: System, owners: Owners) -
         await wait_all_tasks_blocked()
         assert await shards.call(Add("quick")) == 1
         assert trio.current_time() < 1
+
+
+async def test_supervisors_may_be_sharded_as_well(system: System) -> None:
+    class Room(DynamicSupervisor):
+        @handles
+        def where(self, message: Where) -> tuple[str, str, int]:
+            return self.ref.id, "", 0
+
+    shards = await system.start(Shards(Child(Room), key="who", count=4))
+    assert await shards.call(Where("a")) == ("a", "", 0)
+
+
+async def test_a_class_may_know_the_keys_of_its_messages_and_what_runs_beside(
+    system: System,
+) -> None:
+    class Knows(Account):
+        sharded_by: ClassVar[Literal["key", "shard"]] = "key"
+
+        @staticmethod
+        def shard_key(message: Any, /) -> ShardKey | None:
+            return Somewhere() if isinstance(message, Keyless) else None
+
+        @staticmethod
+        def shard_companion(spec: Child[Any], count: int, /) -> Child[Any] | None:
+            return Child(Account, id=f"beside {count}")
+
+        @handles
+        def keyless(self, msg: Keyless) -> None:
+            """Anyone will do."""
+
+    shards = await system.start(Shards(Child(Knows), key="who", count=4))
+    assert await shards.call(Add("a")) == 1
+    await shards.call(Keyless())
+    children = [each.id for each in await shards.call(WhichChildren())]
+    assert children == ["beside 4", "host-1"]
 
 
 # -- crashes
@@ -277,7 +315,7 @@ async def test_shards_move_and_keys_do_not(system: System, owners: Owners) -> No
             where[key] = (await shards.call(Where(key)))[1].split("/")[-2]
         assert len(set(where.values())) == hosts
         owned = {each.id: each.shards for each in info.hosts}
-        assert all(shard_of(key, 12) in owned[host] for key, host in where.items())
+        assert all(shard_of_key(key, 12) in owned[host] for key, host in where.items())
         assert (await shards.call(CountChildren())).active == hosts
 
 
@@ -305,7 +343,7 @@ async def test_what_is_begun_when_a_shard_moves_is_finished_and_the_rest_moves(
     system: System, owners: Owners
 ) -> None:
     shards = await start(system, owners, count=2)
-    key = next(f"key-{n}" for n in range(100) if shard_of(f"key-{n}", 2) == 1)
+    key = next(f"key-{n}" for n in range(100) if shard_of_key(f"key-{n}", 2) == 1)
     results: list[Any] = [None] * 5
 
     async def ask(index: int, message: Any) -> None:
@@ -412,7 +450,7 @@ async def test_there_may_be_one_actor_for_each_shard(system: System, owners: Own
         await shards.call(Add(key))
     assert sum(len(each.keys) for each in owners.alive.values()) == 100
     assert all(
-        str(shard_of(key, 8)) == number
+        str(shard_of_key(key, 8)) == number
         for number, each in owners.alive.items()
         for key in each.keys
     )
@@ -496,7 +534,7 @@ def test_what_is_refused_is_told(keywords: dict[str, Any], text: str) -> None:
 def test_shards_are_a_child_and_show_whose() -> None:
     spec = Shards(Child(Account), key="who", count=4, processes=2, id="accounts")
     assert isinstance(spec, Child)
-    assert (spec.label, spec.kind, spec.face) == ("accounts", "supervisor", Account)
+    assert (spec.label, spec.kind, face_of(spec)) == ("accounts", "supervisor", Account)
     assert repr(spec) == "Shards(Child(Account), count=4, processes=2)"
     with pytest.raises(ValueError, match="has no name and is not significant"):
         Shards(Child(Account, name="one"), key="who")

@@ -27,7 +27,7 @@ from supervisors import (
     Shards,
     StillMoving,
 )
-from supervisors.pools.policy import MOST_AHEAD
+from supervisors.pools.policy import MAX_PREFETCH
 from tests.actors.isolation.conftest import children, descriptors
 from tests.supervisors.torture.hands import Forge, Lay, Office, Owner, Put, Saga, Smith
 from tests.supervisors.torture.killer import Killer
@@ -112,7 +112,7 @@ def test_of_a_pools_messages_each_is_done_or_poison(
             assert set(poisoned) == {each for each in set_aside if each < 0}
             # Done more than once was at most what the dead had in hand.
             again = sum(done.values()) - len(done)
-            assert again <= info.replaced * MOST_AHEAD
+            assert again <= info.replaced * MAX_PREFETCH
             assert {-each for each in range(400, sent + 1, 400)} <= set(poisoned)
 
     run(main, seconds)
