@@ -130,8 +130,48 @@ class Plain:
     """No data class."""
 
 
+def die(how: str) -> None:
+    """End the process, or hang it."""
+    match how:
+        case "segfault":
+            ctypes.string_at(0)
+        case "exit":
+            os._exit(3)
+        case "sys.exit":
+            sys.exit(4)
+        case "abort":
+            os.abort()
+        case "loop":
+            while True:
+                pass
+        case "sleep":
+            time.sleep(1e6)
+        case "stop":
+            os.kill(os.getpid(), signal.SIGSTOP)
+        case "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        case "memory":
+            kept = []
+            while True:
+                kept.append(bytearray(1 << 20))
+        case "raise":
+            raise ValueError("a bug")
+
+
+class Mortal(Actor):
+    """Tells its process, and dies as it is told to."""
+
+    @handles
+    def pid(self, msg: Pid) -> int:
+        return os.getpid()
+
+    @handles
+    def fail(self, msg: Fail) -> None:
+        die(msg.how)
+
+
 @attrs.define
-class Far(Actor):
+class Far(Mortal):
     """Does what it is told to, in a process of its own."""
 
     total: int = 0
@@ -186,10 +226,6 @@ class Far(Actor):
         return self.ref.path, self.ref.incarnation, sender, envelope.correlation_id
 
     @handles
-    def pid(self, msg: Pid) -> int:
-        return os.getpid()
-
-    @handles
     def odd(self, msg: Odd) -> object:
         match msg.kind:
             case "plain":
@@ -203,44 +239,12 @@ class Far(Actor):
         return msg.kind
 
     @handles
-    def fail(self, msg: Fail) -> None:
-        die(msg.how)
-
-    @handles
     def raised(self, msg: Raised) -> None:
         self.notify(msg)
 
     async def on_stop(self, exit: Exit) -> None:
         if self.on_stop_says is not None:
             await self.on_stop_says.send(Note(f"stopped by {type(exit).__name__}"))
-
-
-def die(how: str) -> None:
-    """End the process, or hang it."""
-    match how:
-        case "segfault":
-            ctypes.string_at(0)
-        case "exit":
-            os._exit(3)
-        case "sys.exit":
-            sys.exit(4)
-        case "abort":
-            os.abort()
-        case "loop":
-            while True:
-                pass
-        case "sleep":
-            time.sleep(1e6)
-        case "stop":
-            os.kill(os.getpid(), signal.SIGSTOP)
-        case "kill":
-            os.kill(os.getpid(), signal.SIGKILL)
-        case "memory":
-            kept = []
-            while True:
-                kept.append(bytearray(1 << 20))
-        case "raise":
-            raise ValueError("a bug")
 
 
 class Stubborn(Actor):
@@ -258,7 +262,7 @@ class Stubborn(Actor):
             await trio.sleep_forever()
 
 
-class Deaf(Actor):
+class Deaf(Mortal):
     """Stashes until it is told to go on."""
 
     def __init__(self) -> None:
@@ -280,14 +284,6 @@ class Deaf(Actor):
     @handles
     def read(self, msg: Notes) -> list[str]:
         return self.seen
-
-    @handles
-    def fail(self, msg: Fail) -> None:
-        die(msg.how)
-
-    @handles
-    def pid(self, msg: Pid) -> int:
-        return os.getpid()
 
 
 class NoStart(Actor):

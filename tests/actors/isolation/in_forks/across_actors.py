@@ -27,7 +27,7 @@ from actors import (
     handles,
 )
 from supervisors import Child, Supervisor
-from tests.actors.isolation.far_actors import Fail, Note, Notes, Pid, Plus, Raised, die
+from tests.actors.isolation.far_actors import Fail, Mortal, Note, Notes, Pid, Plus, Raised, die
 
 # -- messages
 
@@ -385,7 +385,7 @@ class LayeredLater(Doer):
         self.middleware = (translated, doubled)
 
 
-class Stasher(Actor):
+class Stasher(Mortal):
     """Stashes until it is open: at once, or after it has awaited."""
 
     def __init__(self, witness: Ref[Any] | None = None, needs: int = 0) -> None:
@@ -445,14 +445,6 @@ class Stasher(Actor):
     @handles
     def read(self, msg: Notes) -> list[str]:
         return self.seen
-
-    @handles
-    def pid(self, msg: Pid) -> int:
-        return os.getpid()
-
-    @handles
-    def fail(self, msg: Fail) -> None:
-        die(msg.how)
 
 
 class Slow(Doer):

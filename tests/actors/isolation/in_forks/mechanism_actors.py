@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 from typing import Any
 
 import attrs
 
-from actors import Actor, Call, Ref, handles
+from actors import Call, Ref, handles
 from actors.isolation import connection, inlet
-from tests.actors.isolation.far_actors import Fail, Note, Notes, Pid, Plus, Raised, die
+from tests.actors.isolation.far_actors import Mortal, Note, Notes, Plus, Raised, die
 from tests.actors.isolation.in_forks.across_actors import Coin, Do, busy
 
 
@@ -19,7 +18,7 @@ class Spawn(Call[int]):
     """Start a process of your own; answered by its number."""
 
 
-class Bare(Actor):
+class Bare(Mortal):
     """Has taken something out of its process."""
 
     def __init__(self, witness: Ref[Any] | None = None, without: str = "") -> None:
@@ -65,14 +64,6 @@ class Bare(Actor):
     @handles
     def read(self, msg: Notes) -> list[str]:
         return self.notes
-
-    @handles
-    def pid(self, msg: Pid) -> int:
-        return os.getpid()
-
-    @handles
-    def fail(self, msg: Fail) -> None:
-        die(msg.how)
 
     @handles
     def spawn(self, msg: Spawn) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -16,6 +18,7 @@ from actors import (
     NoSuchActor,
     Process,
     ProcessDied,
+    Ref,
     Refusal,
     handles,
     open_system,
@@ -82,6 +85,20 @@ async def test_what_a_worker_casts_is_not_lost_with_the_ref() -> None:
             assert await notes(keeper, 100) == [str(number) for number in range(100)]
 
 
+@asynccontextmanager
+async def called(ref: Ref[Any]) -> AsyncIterator[None]:
+    """Somebody waits for an answer that will not come, and so does whatever comes behind it."""
+
+    async def wait() -> None:
+        with pytest.raises(ActorDied):
+            await ref.call(Do("wait"), timeout=None)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(wait)
+        await until(lambda: bool(ref._place.busy))
+        yield
+
+
 @real
 async def test_whoever_filled_the_window_of_a_place_that_is_gone_is_told_so() -> None:
     class Caster(Doer):
@@ -98,14 +115,7 @@ async def test_whoever_filled_the_window_of_a_place_that_is_gone_is_told_so() ->
         system.telemetry.listen(letters.append, DeadLetter)
         caster = await system.start(Child(Caster, isolation=Process(window=4)))
         busy_one = await system.start(Child(Doer, restart="temporary"))
-        async with trio.open_nursery() as nursery:
-
-            async def wait() -> None:
-                with pytest.raises(ActorDied):
-                    await busy_one.call(Do("wait"), timeout=None)
-
-            nursery.start_soon(wait)
-            await until(lambda: busy_one._place.busy)
+        async with called(busy_one):
             caster.cast(DoIt("cast", busy_one))
             await until(lambda: len(busy_one._place.mailbox or ()) == 4)
             caster.cast(DoIt("nothing", busy_one))
@@ -139,14 +149,7 @@ async def test_what_waits_at_a_place_that_goes_is_a_dead_letter_whoever_sent_it(
         system.telemetry.listen(letters.append, DeadLetter)
         caster = await system.start(Child(Caster, isolation=isolation))
         busy_one = await system.start(Child(Doer, restart="temporary"))
-        async with trio.open_nursery() as nursery:
-
-            async def wait() -> None:
-                with pytest.raises(ActorDied):
-                    await busy_one.call(Do("wait"), timeout=None)
-
-            nursery.start_soon(wait)
-            await until(lambda: busy_one._place.busy)
+        async with called(busy_one):
             caster.cast(DoIt("cast", busy_one))
             await until(lambda: len(busy_one._place.mailbox or ()) == 5)
             await busy_one.stop(Killed())
