@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import select
 import signal
+import time
 import traceback
 from collections.abc import Awaitable, Callable
 from functools import wraps
@@ -48,8 +49,7 @@ def in_a_fork(call: Callable[[], object]) -> None:
         text = _read(reads)
     finally:
         os.close(reads)
-        os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
+        _end(pid)
     if text:
         raise AssertionError(text)
 
@@ -67,6 +67,17 @@ def _report(writes: int, call: Callable[[], object]) -> None:
         os.write(writes, (text or "passed").encode("utf-8", "replace")[-60_000:])
     finally:
         os._exit(0)
+
+
+def _end(pid: int) -> None:
+    """Let it leave, which it is about to do once it has said how it went; or end it."""
+    deadline = time.monotonic() + LAST
+    while time.monotonic() < deadline:
+        if os.waitpid(pid, os.WNOHANG) != (0, 0):
+            return
+        time.sleep(0.001)
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
 
 
 def _read(reads: int) -> str:
