@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 from msgspec.structs import astuple
 
 from actors.dispatch import class_of
-from actors.isolation.frames import Address
 from actors.ref import Ref
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from actors.isolation.frames import Address
     from actors.place import Place
 
 WAY_OUT = (
@@ -75,6 +75,7 @@ def _resolved(cls: type) -> dict[str, Any]:
 
 def unpack(data: bytes, hear: Callable[[Address, bool], Place]) -> Any:
     """The thing itself. For a worker, and for what its parent has sent it, only."""
+    from actors.isolation.frames import Address
 
     class Unpickler(pickle.Unpickler):
         def persistent_load(self, pid: Any) -> Any:

@@ -34,7 +34,9 @@ class Committer:
 
     chunk: float = float("inf")
     """Records from which on a batch is committed though more may come: where its commit goes on
-    beside the mediator's own work."""
+    beside the mediator's own work;"""
+    largest: float = float("inf")
+    """and bytes."""
 
     __slots__ = (
         "_deferred",
@@ -50,6 +52,7 @@ class Committer:
         "closed",
         "flying",
         "outbox",
+        "size",
         "writing",
     )
 
@@ -65,6 +68,8 @@ class Committer:
         self._serve = serve
         self._release = release
         self.batch = Batch()
+        self.size = 0
+        """Bytes in its records."""
         self.outbox: list[Any] = []
         """In order: what may go out when the batch is committed."""
         self.flying: Batch | None = None
@@ -78,6 +83,16 @@ class Committer:
         self._deferred = False
         self._seconds = 0.0
         self._inline = shard.inline or isinstance(trio.lowlevel.current_clock(), MockClock)
+
+    def record(self, number: int, seq: int, data: bytes) -> None:
+        """Add a record."""
+        self.batch.records.append((number, seq, data))
+        self.size += len(data)
+
+    @property
+    def full(self) -> bool:
+        """The batch is to be committed though more may come."""
+        return len(self.batch.records) >= self.chunk or self.size >= self.largest
 
     def wanted(self) -> None:
         """There is something to serve or to commit: have the mediator's lane see to it."""
@@ -93,7 +108,7 @@ class Committer:
     def _lane(self, place: Place) -> None:
         self._queued = False
         self._guarded(self._serve)
-        if len(self.batch.records) >= self.chunk:
+        if self.full:
             self._guarded(self.flush)
         if (self.batch or self.outbox) and not self._deferred and not self.closed:
             self._deferred = True
@@ -156,6 +171,7 @@ class Committer:
     def _take(self) -> tuple[Batch, list[Any]]:
         batch, outbox = self.batch, self.outbox
         self.batch, self.outbox = Batch(), []
+        self.size = 0
         return batch, outbox
 
     def _took(self, seconds: float) -> None:

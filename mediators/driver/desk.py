@@ -34,6 +34,7 @@ from mediators.outcomes import (
     WorkflowEnded,
     how_it_ended,
 )
+from mediators.sharding.keys import Elsewhere
 from mediators.texts import check_text, shown, text_of
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ class Desk:
         event = driver.started(workflow, encoded, id, timeout=bound, key=key)
         name = journal_name(type(workflow))
         present = driver.find_open(id)
-        row = None if present is not None else driver.find(id)
+        row = None if present is not None else driver.find(id, new=True)
         if present is None and row is None:
             self._check_room()
             begun()
@@ -500,7 +501,7 @@ class Desk:
         self._check_shard(id)
         if driver.find_open(id) is not None:
             raise StartConflict(f"The workflow {id!r} runs; it is forked under another id.")
-        if id != row.id and driver.find(id) is not None:
+        if id != row.id and self._is_taken(id):
             raise StartConflict(f"There is a workflow {id!r} already.")
         self._check_room()
         turns = [h.decode_turn(data) for data in self._records(row.number, row.id)]
@@ -509,6 +510,13 @@ class Desk:
             raise VerbRefused(f"Workflow {message.id!r} has no outcome of a step {message.at!r}.")
         driver.take_over(id, row, kept)
         self._answer(later, Handle(driver.face, id))
+
+    def _is_taken(self, id: str) -> bool:
+        """Whether there is a workflow of this id, here or in another shard."""
+        try:
+            return self._driver.find(id, new=True) is not None
+        except Elsewhere:
+            return True
 
     def _check_shard(self, id: str) -> None:
         """A fork stays in the shard of its history."""

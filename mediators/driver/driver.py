@@ -143,9 +143,10 @@ class Driver:
         """Have a function called once everything up to here is on disk."""
         self.out("call", None, call)
 
-    def find(self, id: str) -> RunRow | None:
-        """The latest run of an id, as it will be on disk."""
-        row = self.shard.find(id)
+    def find(self, id: str, *, new: bool = False) -> RunRow | None:
+        """The latest run of an id, as it will be on disk. ``new``: there is none, probably. Raises
+        Elsewhere."""
+        row = self.shard.find_own(id) if new and self.is_own(id) else self.shard.find(id)
         if row is not None and shard_of(row.number) != self.shard.shard:
             raise Elsewhere(shard_of(row.number))
         ended = self.ended.get(id)
@@ -176,9 +177,7 @@ class Driver:
         standing = execution.incidents
         events = execution.perform(now, event)
         committer = self.committer
-        committer.batch.records.append(
-            (execution.number, execution.seq, h.encode_turn(now, events))
-        )
+        committer.record(execution.number, execution.seq, h.encode_turn(now, events))
         execution.seq += 1
         committer.wanted()
         seconds = time.perf_counter() - began
@@ -268,7 +267,7 @@ class Driver:
         committer = self.committer
         while outcomes:
             came(outcomes.popleft())
-            if len(committer.batch.records) >= committer.chunk:
+            if committer.full:
                 committer.flush()
         for entry in (*self.agenda.due(), *self.pauses.due()):
             self._due(*entry)
@@ -420,17 +419,18 @@ class Driver:
         )
         number = self.next_number
         self.next_number += 1
-        batch = self.committer.batch
+        committer = self.committer
         own = RunRow(number, id, run, row.type, "running", self.now())
-        batch.runs.append(own)
+        committer.batch.runs.append(own)
         records = [
             h.encode_turn(
                 turn.time, [started, *turn.events[1:]] if turn is turns[0] else turn.events
             )
             for turn in turns
         ]
-        batch.records += [(number, seq, data) for seq, data in enumerate(records)]
-        self.committer.wanted()
+        for seq, data in enumerate(records):
+            committer.record(number, seq, data)
+        committer.wanted()
         self.recovery.take_up(own, records)
 
     # -- endings

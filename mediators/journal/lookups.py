@@ -38,6 +38,14 @@ class Lookups:
         """See :meth:`Reader.find`."""
         return self._reader.find(id, run)
 
+    def read_first_run(self) -> int:
+        """See :meth:`Reader.read_first_run`."""
+        return self._reader.read_first_run()
+
+    def find_own(self, id: str) -> RunRow | None:
+        """As :meth:`find`, of an id that is new, probably."""
+        return self.find(id)
+
     def history(self, number: int) -> list[Record]:
         """See :meth:`Reader.history`."""
         return self._reader.history(number)

@@ -65,6 +65,7 @@ class MemoryJournal:
         self._log: list[_Logged] | None = [] if log else None
         self._commits = 0
         self._count: int | None = None
+        self._strays = False
         """How many shards it has, once somebody has said so."""
 
     @property
@@ -96,11 +97,17 @@ class MemoryJournal:
             rows.left += 1
         self._note(shard, left)
 
-    def fix_shards(self, count: int) -> None:
-        """The journal has so many shards, for ever. Raises JournalFormat if it has others."""
+    def fix_shards(self, count: int) -> bool:
+        """The journal has so many shards, for ever. Returns whether strays were noted. Raises
+        JournalFormat if it has others."""
         if self._count not in (None, count) or (self._count is None and count > 1 and self._runs):
             raise JournalFormat(other_shards("This journal in memory", self._count or 1, count))
         self._count = count
+        return self._strays
+
+    def note_strays(self) -> None:
+        """There are workflows in other shards than those of their ids."""
+        self._strays = True
 
     def append_all(
         self, batches: Sequence[tuple[MemoryShard, Batch]]
@@ -261,6 +268,10 @@ class MemoryReader:
 
     def __init__(self, journal: MemoryJournal) -> None:
         self._journal = journal
+
+    def read_first_run(self) -> int:
+        """The ``run`` with which an id begins of which nothing is there."""
+        return max((rows.first_run for rows in self._journal._shards.values()), default=1)
 
     def runs(
         self,

@@ -128,6 +128,10 @@ class Reader(Protocol):
         """A run by its workflow's id; the latest unless ``run`` says which."""
         ...
 
+    def read_first_run(self) -> int:
+        """The ``run`` with which an id begins of which nothing is there, in any shard."""
+        ...
+
     def history(self, number: int) -> list[Record]:
         """The records of one run, in order of seq. Raises JournalDamaged if one is missing or is
         not what was written."""
@@ -164,6 +168,10 @@ class Shard(Reader, Protocol):
         JournalDamaged only through :meth:`history`; here its records come as an empty list."""
         ...
 
+    def find_own(self, id: str) -> RunRow | None:
+        """As :meth:`find`, of an id that belongs to this shard and is new, probably."""
+        ...
+
     def append(self, batch: Batch) -> None:
         """Commit a batch under this epoch; on return it is on disk. Raises Fenced, CommitUnknown,
         JournalFull (nothing was written) or another JournalError."""
@@ -198,8 +206,13 @@ class Journal(Protocol):
 class SharedJournal(Journal, Protocol):
     """A journal whose shards are written together."""
 
-    def fix_shards(self, count: int) -> None:
-        """It has so many shards, for ever. Raises JournalFormat if it has others."""
+    def fix_shards(self, count: int) -> bool:
+        """It has so many shards, for ever. Returns whether strays were noted. Raises JournalFormat
+        if it has others."""
+        ...
+
+    def note_strays(self) -> None:
+        """There are workflows in other shards than those of their ids, for ever."""
         ...
 
     def append_all(

@@ -100,13 +100,20 @@ class SqliteReader:
             for row in self._all(f"{_RUN}{condition} ORDER BY number LIMIT ?", tuple(values))
         ]
 
-    def known(self) -> Known:
-        """Which ids there are, more or less; all of them, if that cannot be read."""
+    def known(self, shard: int | None = None) -> Known:
+        """Which ids there are, or those of a shard, more or less; all of them, if that cannot be
+        read."""
+        span = (0, 1 << 62) if shard is None else span_of(shard)
         try:
-            ids = self._all("SELECT id FROM runs", ())
+            ids = self._all("SELECT id FROM runs WHERE number >= ? AND number < ?", span)
         except JournalDamaged:
             return Known.everything()
         return Known((id for (id,) in ids), len(ids))
+
+    def read_first_run(self) -> int:
+        """The ``run`` with which an id begins of which nothing is there."""
+        rows = self._all("SELECT value FROM meta WHERE name = 'first_run'", ())
+        return int(rows[0][0]) if rows else 1
 
     def find(self, id: str, run: int | None = None) -> RunRow | None:
         """A run by its workflow's id."""

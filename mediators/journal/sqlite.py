@@ -55,6 +55,8 @@ _RAISE_FIRST_RUN = (
 
 _SHARDS = "SELECT value FROM meta WHERE name = 'shards'"
 _SET_SHARDS = "INSERT INTO meta (name, value) VALUES ('shards', ?)"
+_STRAYS = "SELECT 1 FROM meta WHERE name = 'strays'"
+_NOTE_STRAYS = "INSERT OR IGNORE INTO meta (name, value) VALUES ('strays', 1)"
 _ANY_RUN = "SELECT 1 FROM runs LIMIT 1"
 _ADD_SHARD = (
     "INSERT OR IGNORE INTO shards (shard, epoch, position, number, inbox) VALUES (?, 0, 0, 1, 0)"
@@ -148,13 +150,14 @@ class SqliteJournal:
                 if closed:
                     self._close()
 
-    def fix_shards(self, count: int) -> None:
-        """The journal has so many shards, for ever. Raises JournalFormat if it has others."""
+    def fix_shards(self, count: int) -> bool:
+        """The journal has so many shards, for ever. Returns whether strays were noted. Raises
+        JournalFormat if it has others."""
         with self._writing:
             closed = self._writer is None
             writer, _ = self._open()
 
-            def fix(connection: sqlite3.Connection) -> None:
+            def fix(connection: sqlite3.Connection) -> bool:
                 row = connection.execute(_SHARDS).fetchone()
                 has = 1 if row is None else int(row[0])
                 begun = row is not None or connection.execute(_ANY_RUN).fetchone() is not None
@@ -162,13 +165,20 @@ class SqliteJournal:
                     raise JournalFormat(other_shards(self.path, has, count))
                 if row is None and count != 1:
                     connection.execute(_SET_SHARDS, (count,))
+                return connection.execute(_STRAYS).fetchone() is not None
 
             try:
-                self._commit(writer, fix)
+                return self._commit(writer, fix)
             except BaseException:
                 if closed:
                     self._close()
                 raise
+
+    def note_strays(self) -> None:
+        """There are workflows in other shards than those of their ids, for ever."""
+        with self._writing:
+            writer, _ = self._open()
+            self._commit(writer, lambda connection: connection.execute(_NOTE_STRAYS))
 
     def append_all(
         self, batches: Sequence[tuple[SqliteShard, Batch]]

@@ -26,9 +26,10 @@ class SharedCommitter(Committer):
     at work while the next one fills.
     """
 
-    __slots__ = ("_done", "_flying", "_submit")
+    __slots__ = ("_done", "_failure", "_flying", "_submit")
 
     chunk = 256
+    largest = 1 << 20
 
     def __init__(
         self,
@@ -41,6 +42,8 @@ class SharedCommitter(Committer):
         self._submit = shard.submit
         self._flying: deque[tuple[Batch, list[Any]]] = deque()
         """Batches on their way, in order, and what may go out when each is on disk."""
+        self._failure: BaseException | None = None
+        """Why the first that was not committed was not."""
         self._done: Pending | None = None
         """Nothing is on its way any more; while somebody waits for that."""
 
@@ -76,6 +79,7 @@ class SharedCommitter(Committer):
         if error is not None and not self.closed:
             # What comes after it must not be written over the hole.
             self.closed = True
+            self._failure = error
             if self._place.running:
                 self._place.request(lambda _: self._guarded(partial(fail, error)))
         if error is None:
@@ -92,13 +96,18 @@ class SharedCommitter(Committer):
     def finish(self) -> Steps:
         """Commit what is left, and let out nothing but answers."""
         while not self.closed and (self.batch or self.outbox or self._flying or self._landed):
-            self.flush()
+            if self.batch or self._flying:
+                self.flush()
+            else:
+                self._landed += self._take()[1]
             landed, self._landed = self._landed, []
             self._let_out_answers(landed)
             if self._flying:
                 self._done = Pending(self._place)
                 self._done.holder = None
                 yield self._done
+        if self._failure is not None:
+            raise self._failure
 
 
 def fail(error: BaseException) -> None:

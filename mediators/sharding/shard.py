@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from actors.replies import Slot
@@ -11,7 +12,7 @@ from mediators.journal.lookups import Lookups
 from mediators.journal.memory import open_in_memory
 from mediators.journal.protocol import CommitUnknown, Fenced, JournalError, JournalUnreachable
 from mediators.journal.reader import SqliteReader, open_runs
-from mediators.sharding.writer import Acquire, Acquired, Commit, packed
+from mediators.sharding.writer import Acquire, Acquired, Commit, Committed, packed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -20,6 +21,11 @@ if TYPE_CHECKING:
     from actors.place import Place
     from actors.runtime.stages import Steps
     from mediators.journal.protocol import Batch, RunRow
+
+
+FRESH = 1.0
+"""Seconds for which it is believed that there are no strays; a shard at work is told many times in
+each."""
 
 
 def acquire(place: Place, writer: Ref[Any], shard: int) -> Steps:
@@ -55,18 +61,38 @@ class SharedShard(Lookups):
         self.shard = shard
         self.epoch = acquired.epoch
         self.next_number = acquired.next_number
-        self.first_run = acquired.first_run
-        self._known = self._reader.known() if isinstance(self._reader, SqliteReader) else None
+        self._first_run = acquired.first_run
+        self._strays = acquired.strays
+        self._heard = perf_counter()
+        """When it was last told whether there are any."""
+        self._known = self._reader.known(shard) if isinstance(self._reader, SqliteReader) else None
+
+    @property
+    def first_run(self) -> int:
+        """See :class:`Shard`. Another shard may have removed a stray of an id that is new here."""
+        if self._may_stray:
+            self._first_run = max(self._first_run, self._reader.read_first_run())
+        return self._first_run
+
+    @first_run.setter
+    def first_run(self, number: int) -> None:
+        self._first_run = number
 
     def runs(self, **filters: Any) -> list[RunRow]:
         """Those of this shard alone."""
         return self._reader.runs(**filters, shard=self.shard)
 
-    def find(self, id: str, run: int | None = None) -> RunRow | None:
-        """A run by its workflow's id, of whichever shard."""
-        if self._known is not None and not self._known.may_know(id):
+    def find_own(self, id: str) -> RunRow | None:
+        """As :meth:`find`, of an id that belongs to this shard and is new, probably. While there
+        are no strays, nobody but this shard can have it."""
+        if self._known is not None and not self._known.may_know(id) and not self._may_stray:
             return None
-        return super().find(id, run)
+        return self.find(id)
+
+    @property
+    def _may_stray(self) -> bool:
+        """There are strays, or there may be by now."""
+        return self._strays or perf_counter() - self._heard > FRESH
 
     def open_runs(self) -> Iterator[tuple[RunRow, Sequence[bytes]]]:
         """The runs that are not over, with the data of their records."""
@@ -82,8 +108,13 @@ class SharedShard(Lookups):
             self.next_number = max(self.next_number, row.number + 1)
             if self._known is not None:
                 self._known.add(row.id)
-        message = Commit(self.shard, self.epoch, packed(batch))
-        ask(self._writer, message, lambda refused: done(error_of(refused)), done)
+
+        def committed(answer: Committed) -> None:
+            self._strays = self._strays or answer.strays
+            self._heard = perf_counter()
+            done(error_of(answer.refused))
+
+        ask(self._writer, Commit(self.shard, self.epoch, packed(batch)), committed, done)
 
     def append(self, batch: Batch) -> None:
         """Not here: nobody waits in a thread for another process."""

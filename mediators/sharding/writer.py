@@ -16,8 +16,11 @@ from mediators.driver.socket import serve_socket
 from mediators.journal.memory import MemoryJournal
 from mediators.journal.protocol import Batch, JournalError, RunRow, journal_of
 from mediators.journal.sqlite import SqliteJournal
+from supervisors.sharding.policy import shard_of_key
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from actors import Exit, Ref
     from actors.payloads.types import Types
     from actors.place import Place
@@ -35,6 +38,7 @@ class Acquired:
     next_number: int = 0
     first_run: int = 1
     path: str | None = None
+    strays: bool = False
     refused: str | None = None
 
 
@@ -46,8 +50,20 @@ class Acquire(Call[Acquired]):
 
 
 @attrs.frozen
-class Commit(Call["str | None"]):
-    """Write a batch under an epoch. Answered when it is on disk: with None, or with why not."""
+class Committed:
+    """A batch is on disk; or it is not, and ``refused`` says why.
+
+    ``strays``: there are workflows in other shards than those of their ids, children of workflows
+    there.
+    """
+
+    refused: str | None = None
+    strays: bool = False
+
+
+@attrs.frozen
+class Commit(Call[Committed]):
+    """Write a batch under an epoch. Answered when it is on disk, or is not to be had there."""
 
     shard: int
     epoch: int
@@ -103,11 +119,14 @@ class JournalWriter(Actor):
 
     def on_start(self) -> None:
         """Open the journal. Raises JournalError."""
-        journal: Any = self.system.shared(
-            ("journal", self.ref.path), lambda: journal_of(self._where)
-        )
+        above = self.parent
+        assert above is not None
+        where: Any = self._where
+        # One for all incarnations of this writer, and of the router: one file has one lock.
+        key = "journal", above._place, where if isinstance(where, str) else id(where)
+        journal: Any = self.system.shared(key, lambda: journal_of(where))
         self._journal = journal
-        self._journal.fix_shards(self._count)
+        self._strays = self._journal.fix_shards(self._count)
         self._inline = isinstance(self._journal, MemoryJournal) or isinstance(
             trio.lowlevel.current_clock(), MockClock
         )
@@ -118,8 +137,10 @@ class JournalWriter(Actor):
 
     def on_stop(self, exit: Exit) -> None:
         """Write what waits, and give the file back."""
-        self._write_all()
-        self._journal.close()
+        try:
+            self._write_all()
+        finally:
+            self._journal.close()
 
     # -- for the socket
 
@@ -149,11 +170,11 @@ class JournalWriter(Actor):
         except (JournalError, ValueError) as error:
             return Acquired(refused=f"{type(error).__name__}: {error}")
         path = self._journal.path if isinstance(self._journal, SqliteJournal) else None
-        return Acquired(owned.epoch, owned.next_number, owned.first_run, path)
+        return Acquired(owned.epoch, owned.next_number, owned.first_run, path, self._strays)
 
     @handles
-    def _commit(self, message: Commit) -> Later[str | None]:
-        later: Later[str | None] = self.later()
+    def _commit(self, message: Commit) -> Later[Committed]:
+        later: Later[Committed] = self.later()
         self._waiting.append((message, later))
         self._want()
         return later
@@ -192,9 +213,9 @@ class JournalWriter(Actor):
     def _append(self, waiting: list[tuple[Commit, Later[Any]]]) -> list[str | None]:
         began = time.perf_counter()
         outcomes: list[str | None] = [None] * len(waiting)
-        together: dict[int, tuple[Batch, list[int]]] = {}
+        together: dict[Any, tuple[Batch, list[int]]] = {}
         for index, (message, _) in enumerate(waiting):
-            owned = self._owned.get(message.shard)
+            owned: Any = self._owned.get(message.shard)
             if owned is None or owned.epoch != message.epoch:
                 outcomes[index] = f"Fenced: shard {message.shard} has another owner by now."
                 continue
@@ -202,21 +223,44 @@ class JournalWriter(Actor):
                 batch = unpacked(message.batch)
             except msgspec.MsgspecError as error:
                 outcomes[index] = f"JournalError: this is no batch: {error}"
+                self._fence(owned)
                 continue
-            before = together.get(message.shard)
+            before = together.get(owned)
             if before is None:
-                together[message.shard] = batch, [index]
+                together[owned] = batch, [index]
             else:
                 before[0].extend(batch)
                 before[1].append(index)
-        pairs = [(self._owned[shard], batch) for shard, (batch, _) in together.items()]
-        refused = self._journal.append_all(pairs)
-        for (_, indices), why in zip(together.values(), refused, strict=True):
+        pairs = [(owner, batch) for owner, (batch, _) in together.items()]
+        try:
+            self._look_for_strays(pairs)
+            refused = self._journal.append_all(pairs)
+        except JournalError as error:
+            refused = [error] * len(pairs)
+        for (owner, (_, indices)), why in zip(together.items(), refused, strict=True):
+            if why is not None:
+                self._fence(owner)
             for index in indices:
                 outcomes[index] = None if why is None else f"{type(why).__name__}: {why}"
         self._seconds += (time.perf_counter() - began - self._seconds) / 8
         return outcomes
 
+    def _fence(self, owner: Any) -> None:
+        """Something of this owner was not written: nor is what it may have sent behind that."""
+        shard = owner.shard
+        if self._owned.get(shard) is owner:
+            del self._owned[shard]
+
+    def _look_for_strays(self, pairs: Sequence[tuple[Any, Batch]]) -> None:
+        """Note, ahead of the first of them, that there are some. Raises JournalError."""
+        if not self._strays and any(
+            shard_of_key(row.id, self._count) != owner.shard
+            for owner, batch in pairs
+            for row in batch.runs
+        ):
+            self._journal.note_strays()
+            self._strays = True
+
     def _answer(self, waiting: list[tuple[Commit, Later[Any]]], outcomes: list[str | None]) -> None:
         for (_, later), outcome in zip(waiting, outcomes, strict=True):
-            later.reply(outcome)
+            later.reply(Committed(outcome, self._strays))
