@@ -17,7 +17,8 @@ from actors.isolation.frames import Address, Fault, decode_address, encode
 from actors.messages import Answer, Down
 from actors.payloads.names import NotEncodable, UnknownType, a, brief, is_data
 from actors.payloads.plans import encode_plain
-from actors.payloads.types import _DATA, Types
+from actors.payloads.tags import DATA, DOWN, REF
+from actors.payloads.types import Types
 from actors.ref import Ref
 
 if TYPE_CHECKING:
@@ -26,10 +27,6 @@ if TYPE_CHECKING:
     from msgspec import Raw
 
     from actors.place import Place
-
-_REF = 14
-_DOWN = 15
-
 
 _decode_down = msgspec.msgpack.Decoder(tuple[Address, int, Fault]).decode
 
@@ -102,10 +99,10 @@ class WireTypes(Types):
     def _other(self, value: Any, where: str) -> Any:
         kind: type = type(value)
         if kind is Ref:
-            return Ext(_REF, encode(self._speak(value._place)))
+            return Ext(REF, encode(self._speak(value._place)))
         if kind is Down:
             address = self._speak(value.ref._place)
-            return Ext(_DOWN, encode((address, value.incarnation, exit_fault(value.exit))))
+            return Ext(DOWN, encode((address, value.incarnation, exit_fault(value.exit))))
         sent_as = getattr(value, "_sent_as", None)
         if sent_as is not None:
             return self._plain(sent_as(), where)
@@ -113,7 +110,7 @@ class WireTypes(Types):
             self.learn(kind)
         plan = self._plans.get(kind)
         if plan is not None:
-            return Ext(_DATA, encode_plain(plan.record(value)))
+            return Ext(DATA, encode_plain(plan.record(value)))
         if kind in self._refused:
             raise NotEncodable(f"{where} holds {a(kind)}, which cannot be: {self._refused[kind]}")
         raise NotEncodable(
@@ -124,13 +121,13 @@ class WireTypes(Types):
         )
 
     def _extension(self, code: int, data: memoryview) -> Any:
-        if code == _REF:
+        if code == REF:
             return self._hear(decode_address(data), self._echo).ref
-        if code == _DOWN:
+        if code == DOWN:
             address, incarnation, fault = _decode_down(data)
             return Down(self._hear(address, self._echo).ref, incarnation, exit_of(fault))
         value = super()._extension(code, data)
-        received = getattr(value, "_received", None) if code == _DATA else None
+        received = getattr(value, "_received", None) if code == DATA else None
         return value if received is None else received()
 
     def _look_twice(self, plan: Any, value: Any, data: bytes, what: str) -> None:

@@ -1,4 +1,5 @@
-"""The names of types in journals, their versions, and what is asked of a class at its declaration.
+"""The names under which classes are written down, their versions, and what is asked of a class at
+its declaration.
 
 Everything here is a function over classes; :mod:`actors.payloads.plans` makes what runs for
 each value.
@@ -51,7 +52,7 @@ class UnknownType(LookupError):
 
 
 def journal_name(cls: type) -> str:
-    """The name ``cls`` has in journals: ``module:qualname``, or its own ``journal_name``."""
+    """The name ``cls`` is written down under: ``module:qualname``, or its own ``journal_name``."""
     name = vars(cls).get("journal_name")
     if name is None or not _declared(cls, name):
         return f"{cls.__module__}:{cls.__qualname__}"
@@ -126,7 +127,7 @@ def a(cls: Any) -> str:
 
 
 def is_data(cls: Any) -> TypeGuard[type]:
-    """Whether ``cls`` is a class whose instances have a name in journals."""
+    """Whether ``cls`` is a class whose instances are written down under a name."""
     if not isinstance(cls, type) or issubclass(cls, BaseException):
         return False
     return bool(
@@ -258,11 +259,11 @@ def check(kind: type, node: Any) -> None:
                 )
     if isinstance(node, shapes.StructType) and node.array_like:
         raise TypeError(
-            f"{describe(kind)} is array_like; a journal keeps fields by name. Got: {kind!r}"
+            f"{describe(kind)} is array_like; fields are written down by name. Got: {kind!r}"
         )
     if isinstance(node, shapes.NamedTupleType) and journal_version(kind) > 1:
         raise TypeError(
-            f"{describe(kind)} is a NamedTuple, whose fields have no names in the journal; what "
+            f"{describe(kind)} is a NamedTuple, whose fields are written down without names; what "
             f"has versions is an attrs class. Got: version {journal_version(kind)}"
         )
 

@@ -29,8 +29,8 @@ _PLAIN = frozenset((str, int, bool, float, bytes, type(None)))
 
 
 class Refusals:
-    """The exceptions of one journal that are answers: those of ``answers`` and what derives from
-    them. ``plain`` and ``decode`` are those of :class:`actors.payloads.types.Types`."""
+    """The exceptions that are answers: those of ``answers`` and what derives from them. ``plain``
+    and ``decode`` are those of :class:`actors.payloads.types.Types`."""
 
     def __init__(
         self,

@@ -2,8 +2,8 @@
 
 A payload is ``[name, version, data]`` in msgpack. The name is that of a data class, and ``data``
 the mapping of its fields, decoded through their annotations; or it is empty, and ``data`` describes
-itself: what msgpack has no type for (tuple, set, Decimal, a data class in a list) is an extension.
-The codes of the extensions are the format on disk and never change.
+itself: what msgpack has no type for (tuple, set, Decimal, a data class in a list) is an extension,
+see :mod:`actors.payloads.tags`.
 
 An aware datetime comes back as the same instant in UTC. Nothing is imported by name, nothing is
 pickled, and equal values make equal bytes under every hash seed.
@@ -46,6 +46,22 @@ from actors.payloads.names import (
 )
 from actors.payloads.plans import VERSION_KEY, Compiler, Plan, encode_plain, ordered
 from actors.payloads.refusals import Refusals
+from actors.payloads.tags import (
+    BYTEARRAY,
+    DATA,
+    DATE,
+    DATETIME,
+    DECIMAL,
+    DICT,
+    FROZENSET,
+    INT,
+    MAKERS,
+    SET,
+    TIME,
+    TIMEDELTA,
+    TUPLE,
+    UUID,
+)
 
 __all__ = [
     "ANSWERS",
@@ -60,15 +76,12 @@ __all__ = [
 ANSWERS: tuple[type[BaseException], ...] = (Refusal,)
 """The exceptions that are answers, and with them what derives from them."""
 
-_TUPLE, _SET, _FROZENSET, _DECIMAL, _UUID = 1, 2, 3, 4, 5
-_DATETIME, _DATE, _TIME, _TIMEDELTA, _INT, _DATA, _DICT, _BYTEARRAY = 6, 7, 8, 9, 10, 11, 12, 13
-
 _AS_IS = frozenset((bool, float, str, bytes, type(None)))
 _TEXT: dict[type, tuple[int, Callable[[Any], str]]] = {
-    decimal.Decimal: (_DECIMAL, str),
-    dt.datetime: (_DATETIME, dt.datetime.isoformat),
-    dt.date: (_DATE, dt.date.isoformat),
-    dt.time: (_TIME, dt.time.isoformat),
+    decimal.Decimal: (DECIMAL, str),
+    dt.datetime: (DATETIME, dt.datetime.isoformat),
+    dt.date: (DATE, dt.date.isoformat),
+    dt.time: (TIME, dt.time.isoformat),
 }
 _PLAIN_VERSION = 1
 
@@ -80,10 +93,15 @@ _head = msgspec.msgpack.Decoder(tuple[str, int, Raw]).decode
 
 
 class Types:
-    """The types whose names may be resolved in one mediator's journal.
+    """The types whose names may be resolved in one place: in a journal, or at an end of a link.
 
-    ``answers`` are the exceptions that are recorded as answers, with their subclasses.
+    ``answers`` are the exceptions that are answers, with their subclasses.
     """
+
+    reach: str = "which no annotation reaches"
+    """What is said of a class that is not among them,"""
+    way_out: str = "name it in one"
+    """and what is to be done about it."""
 
     carried: tuple[type, ...] = ()
     """Further classes that a field may be annotated with; ``_other`` gives the form of a value."""
@@ -206,8 +224,8 @@ class Types:
                 return
             if not twins[0]:
                 raise TypeError(
-                    f"Two classes have the name {name!r} in the journal; give one of them a "
-                    f"journal_name of its own. Got: {other.kind!r} and {plan.kind!r}"
+                    f"Two classes have the name {name!r}; give one of them a journal_name of its "
+                    f"own. Got: {other.kind!r} and {plan.kind!r}"
                 )
         self._named[name] = plan
 
@@ -286,33 +304,33 @@ class Types:
         if kind is int:
             if -(1 << 63) <= value < 1 << 64:
                 return value
-            return Ext(_INT, b"%x" % value)
+            return Ext(INT, b"%x" % value)
         if kind is list:
             return [self._plain(each, where) for each in value]
         if kind is dict:
             if all(type(key) is str for key in value):
                 return {key: self._plain(each, where) for key, each in value.items()}
             pairs = [self._plain(each, where) for pair in value.items() for each in pair]
-            return Ext(_DICT, encode_plain(pairs))
+            return Ext(DICT, encode_plain(pairs))
         if kind is tuple:
-            return Ext(_TUPLE, encode_plain([self._plain(each, where) for each in value]))
+            return Ext(TUPLE, encode_plain([self._plain(each, where) for each in value]))
         if kind is set or kind is frozenset:
             members = ordered(self._plain(each, where) for each in value)
-            return Ext(_SET if kind is set else _FROZENSET, encode_plain(members))
+            return Ext(SET if kind is set else FROZENSET, encode_plain(members))
         if kind is uuid.UUID:
-            return Ext(_UUID, value.bytes)
+            return Ext(UUID, value.bytes)
         if kind is dt.timedelta:
-            return Ext(_TIMEDELTA, encode_plain((value.days, value.seconds, value.microseconds)))
+            return Ext(TIMEDELTA, encode_plain((value.days, value.seconds, value.microseconds)))
         if kind is dt.datetime and value.utcoffset() is not None:
             return value.astimezone(dt.UTC)
         if kind is bytearray:
-            return Ext(_BYTEARRAY, bytes(value))
+            return Ext(BYTEARRAY, bytes(value))
         text = _TEXT.get(kind)
         if text is not None:
             return Ext(text[0], text[1](value).encode())
         plan = self._plans.get(kind)
         if plan is not None:
-            return Ext(_DATA, encode_plain(plan.record(value)))
+            return Ext(DATA, encode_plain(plan.record(value)))
         return self._other(value, where)
 
     def _other(self, value: Any, where: str) -> Any:
@@ -324,12 +342,9 @@ class Types:
         if kind in self._refused:
             return f"{a(kind)}, which cannot be: {self._refused[kind]}"
         if is_data(kind):
-            return (
-                f"{a(kind)}, which no component's and no workflow's annotations reach; "
-                f"name it in the mediator's types. Got: {brief(value)}"
-            )
+            return f"{a(kind)}, {self.reach}; {self.way_out}. Got: {brief(value)}"
         return (
-            "what has no form in a journal. Accepted: None, bool, int, float, str, bytes, "
+            "what has no written form. Accepted: None, bool, int, float, str, bytes, "
             "bytearray, datetime, date, time, timedelta, Decimal, UUID, list, tuple, set, "
             "frozenset, dict and registered data classes. "
             f"Got: {brief(value)}, {a(kind)}"
@@ -366,9 +381,8 @@ class Types:
         raise UnknownType(
             name,
             version,
-            f"A record names the type {name!r} (version {version}), which no component's and no "
-            "workflow's annotations reach. Name it in the mediator's types or, if the class has "
-            "been renamed, give it journal_names with its old name.",
+            f"A record names the type {name!r} (version {version}), {self.reach}; {self.way_out} "
+            "or, if the class has been renamed, give it journal_names with its old name.",
         )
 
     def _revive(self, plan: Plan, version: int, data: Raw) -> Any:
@@ -414,12 +428,12 @@ class Types:
         return data
 
     def _extension(self, code: int, data: memoryview) -> Any:
-        make = _MAKE.get(code)
+        make = MAKERS.get(code)
         if make is not None:
             return make(data)
-        if code == _DATA:
+        if code == DATA:
             return self.decode(bytes(data))
-        if code == _DICT:
+        if code == DICT:
             pairs = self._decode_plain(data)
             return dict(zip(pairs[::2], pairs[1::2], strict=True))
         if code in _COLLECTIONS:
@@ -463,25 +477,10 @@ class Types:
 
 
 _COLLECTIONS: dict[int, Callable[[Any], Any]] = {
-    _TUPLE: tuple,
-    _SET: set,
-    _FROZENSET: frozenset,
-    _TIMEDELTA: lambda parts: dt.timedelta(*parts),
-}
-
-
-def _text(make: Callable[[str], Any]) -> Callable[[memoryview], Any]:
-    return lambda data: make(bytes(data).decode())
-
-
-_MAKE: dict[int, Callable[[memoryview], Any]] = {
-    _DECIMAL: _text(decimal.Decimal),
-    _UUID: lambda data: uuid.UUID(bytes=bytes(data)),
-    _DATETIME: _text(dt.datetime.fromisoformat),
-    _DATE: _text(dt.date.fromisoformat),
-    _TIME: _text(dt.time.fromisoformat),
-    _INT: _text(lambda text: int(text, 16)),
-    _BYTEARRAY: bytearray,
+    TUPLE: tuple,
+    SET: set,
+    FROZENSET: frozenset,
+    TIMEDELTA: lambda parts: dt.timedelta(*parts),
 }
 
 

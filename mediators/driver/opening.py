@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from actors import is_orderly
 from actors.mailbox import message_of
-from actors.payloads.types import ANSWERS, NotEncodable, Types
+from actors.payloads.types import ANSWERS, NotEncodable
 from mediators.driver.driver import Driver
 from mediators.driver.socket import serve_socket
 from mediators.journal.protocol import Journal, JournalDamaged, SharedJournal, journal_of
 from mediators.options import check_options
 from mediators.outcomes import StepFailed, VerbRefused, WorkflowEnded
+from mediators.payloads import JournalTypes
 from mediators.routing import offered
 from mediators.sharding.committer import SharedCommitter
 from mediators.sharding.keys import Elsewhere
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from actors import Exit, Later
+    from actors.payloads.types import Types
     from actors.runtime.stages import Steps
     from mediators.mediator import Mediator
     from mediators.routing import Plan
@@ -70,7 +72,7 @@ def checked_types(mediator: Mediator) -> Types:
 def types_of(plan: Plan, workflows: Iterable[Any], types: Iterable[Any]) -> Types:
     """The types whose names mean something in the journal: those of workflows and their results,
     of what components handle and answer, and what the mediator adds."""
-    found = Types(answers=(*ANSWERS, StepFailed, WorkflowEnded))
+    found = JournalTypes(answers=(*ANSWERS, StepFailed, WorkflowEnded))
     for each in (*workflows, *types):
         found.add(each)
     for message in _messages(plan):

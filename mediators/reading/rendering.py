@@ -14,7 +14,7 @@ import attrs
 import msgspec
 
 from actors.payloads.plans import VERSION_KEY
-from actors.payloads.types import _DATA, _DICT, _FROZENSET, _MAKE, _SET, _TIMEDELTA, _TUPLE
+from actors.payloads.tags import DATA, DICT, FROZENSET, MAKERS, SET, TIMEDELTA, TUPLE
 
 if TYPE_CHECKING:
     from msgspec import Raw
@@ -151,19 +151,19 @@ def _pairs(fields: dict[Any, Any]) -> str:
 
 
 def _extension(code: int, data: memoryview) -> Any:
-    make = _MAKE.get(code)
+    make = MAKERS.get(code)
     if make is not None:
         return make(data)
-    if code == _DATA:
+    if code == DATA:
         return read(bytes(data))
     inner = _decode(bytes(data))
-    if code == _DICT:
+    if code == DICT:
         return dict(zip(map(_hashable, inner[::2]), inner[1::2], strict=True))
-    if code == _TUPLE:
+    if code == TUPLE:
         return tuple(inner)
-    if code in (_SET, _FROZENSET):
+    if code in (SET, FROZENSET):
         return list(inner)
-    if code == _TIMEDELTA:
+    if code == TIMEDELTA:
         return dt.timedelta(*inner)
     return Unreadable(f"extension {code}, written by newer code")
 

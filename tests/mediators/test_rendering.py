@@ -162,9 +162,9 @@ def test_an_extension_of_newer_code_is_named_and_the_rest_is_read() -> None:
 
 def test_a_dict_whose_keys_have_no_hash_any_more_is_read_by_their_words() -> None:
     inner = msgspec.msgpack.encode([[1, 2], "a"])
-    from actors.payloads.types import _DICT
+    from actors.payloads.tags import DICT
 
-    data = msgspec.msgpack.encode(("", 1, msgspec.msgpack.Ext(_DICT, inner)))
+    data = msgspec.msgpack.encode(("", 1, msgspec.msgpack.Ext(DICT, inner)))
     assert rendering.read(data) == {"[1, 2]": "a"}
 
 

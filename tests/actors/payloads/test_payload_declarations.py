@@ -201,7 +201,7 @@ def test_j4_typed_dicts_and_annotated_fields_are_looked_at() -> None:
 @pytest.mark.parametrize(
     ("cls", "text"),
     [
-        (Versioned, "is a NamedTuple, whose fields have no names in the journal"),
+        (Versioned, "is a NamedTuple, whose fields are written down without names"),
         (Bare, "Bare.it has no annotation"),
     ],
     ids=["named tuple", "no annotation"],

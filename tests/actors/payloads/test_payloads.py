@@ -478,10 +478,13 @@ def test_j4_sets_of_what_has_no_order_are_encoded_in_one(types: Types) -> None:
         (Ledger((), {}), "Ledger.rows is annotated with list. Got: (), a tuple"),  # type: ignore[arg-type]
         (Ledger([], {1: Item("a")}), "Ledger.by_name is annotated with str. Got: 1, an int"),  # type: ignore[dict-item]
         (Ledger([Item(1)], {}), "Item.sku is annotated with str. Got: 1, an int"),  # type: ignore[arg-type]
-        (object(), "it holds what has no form in a journal. Accepted: None, bool"),
-        ([1, {"a": lambda: 1}], "it holds what has no form"),
-        (Box(Special("a")), "Box.inside holds a Special, which no component's and no workflow's"),
-        (Special("a"), "name it in the mediator's types. Got: Special(sku='a'"),
+        (object(), "it holds what has no written form. Accepted: None, bool"),
+        ([1, {"a": lambda: 1}], "it holds what has no written form"),
+        (
+            Box(Special("a")),
+            "Box.inside holds a Special, which no annotation reaches; name it in one.",
+        ),
+        (Special("a"), "name it in one. Got: Special(sku='a'"),
         ("\ud800", "str: 'utf-8' codec can't encode"),
     ],
     ids=lambda value: value if isinstance(value, str) else type(value).__name__,
@@ -614,7 +617,7 @@ class Mixed(enum.Enum):
         (HoldsBad, "Callback.then is annotated with what cannot"),
         (Either, "Either.item cannot be written down: Type unions may not contain more than one"),
         (KeyedByItem, "KeyedByItem.counts has keys that cannot be written down"),
-        (Array, "Array is array_like; a journal keeps fields by name"),
+        (Array, "Array is array_like; fields are written down by name"),
         (Mixed, "Mixed cannot be written down: Enums must contain either all str or all int"),
         (Plain, "Plain has no fields that could be written down; make it an attrs class"),
     ],
@@ -687,7 +690,7 @@ def test_j4_what_is_not_reachable_is_unknown_on_reading(types: Types) -> None:
         Types([Item]).decode(data)
     assert caught.value.name == f"{__name__}:Charge"
     assert caught.value.version == 1
-    assert "which no component's and no workflow's annotations reach" in str(caught.value)
+    assert "which no annotation reaches; name it in one or, if" in str(caught.value)
     with pytest.raises(UnknownType):
         Types().decode(types.encode([Item("a")]))
 
@@ -927,7 +930,7 @@ def test_j4_cause_traceback_and_notes_are_not_kept_nor_what_cannot_be() -> None:
 
 def test_j4_a_refusal_that_cannot_be_written_down_says_so() -> None:
     types = Types()
-    with pytest.raises(NotEncodable, match=r"OutOfStock.args\[1\] holds what has no form"):
+    with pytest.raises(NotEncodable, match=r"OutOfStock.args\[1\] holds what has no written form"):
         types.encode_refusal(OutOfStock("a", object()))
     with pytest.raises(NotEncodable, match=r"Declined.args\[1\] holds a Payment, which no"):
         types.encode_refusal(Declined(1, Payment("a")))
