@@ -76,7 +76,7 @@ def build(place: Place) -> None:
     if hasattr(factory, "func"):
         args, kwargs, factory = (*factory.args, *args), factory.keywords, factory.func
     actor: Any
-    if getattr(spec, "isolation", None) is not None and place.scheduler.system.isolates:
+    if getattr(spec, "isolation", None) is not None and not place.scheduler.system.virtual:
         from actors.isolation.isolated import isolated
 
         actor = isolated(spec)

@@ -96,9 +96,9 @@ class System:
         self.startables: dict[str, Any] = {}
         """What floors above keep here, by their own key."""
         self.context = contextvars.Context()
-        self.isolates = True
-        """Whether isolated actors have processes of their own. Not on a virtual clock: another
-        process and that cannot agree on the time."""
+        self.virtual = False
+        """Whether time is a test's. Isolated actors then have no processes of their own, with which
+        such a clock cannot agree on the time; and nobody waits for a thread, which lets it jump."""
         self.scheduler = Scheduler(self)
         self.telemetry.changed = self.scheduler.renew_budget
         self.beat: Callable[[], object] = lambda: None
@@ -261,7 +261,7 @@ class System:
     @asynccontextmanager
     async def opened(self) -> AsyncGenerator[System]:
         """Run the system for the time of the block, then stop it in order."""
-        self.isolates = not isinstance(trio.lowlevel.current_clock(), MockClock)
+        self.virtual = isinstance(trio.lowlevel.current_clock(), MockClock)
         self.context = contextvars.copy_context()
         self.context.run(current_turn.set, None)
         try:

@@ -6,10 +6,10 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import trio
-from trio.testing import MockClock
 
 from actors.runtime import host, lifecycle
 from actors.runtime.stages import Pending
+from mediators.journal.pace import Pace
 from mediators.journal.protocol import Batch
 
 if TYPE_CHECKING:
@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from actors.place import Place
     from actors.runtime.stages import Steps
     from mediators.journal.protocol import Shard
-
-FAST = 0.005
-"""Seconds an inline commit may take on average; past it they go through a thread."""
 
 
 class Committer:
@@ -42,10 +39,10 @@ class Committer:
         "_deferred",
         "_inline",
         "_landed",
+        "_pace",
         "_place",
         "_queued",
         "_release",
-        "_seconds",
         "_serve",
         "_shard",
         "batch",
@@ -81,8 +78,8 @@ class Committer:
         self.closed = False
         self._queued = False
         self._deferred = False
-        self._seconds = 0.0
-        self._inline = shard.inline or isinstance(trio.lowlevel.current_clock(), MockClock)
+        self._pace = Pace()
+        self._inline = shard.inline or place.scheduler.system.virtual
 
     def record(self, number: int, seq: int, data: bytes) -> None:
         """Add a record."""
@@ -138,14 +135,14 @@ class Committer:
         self._deferred = False
         if self.closed or self.writing is not None:
             return
-        if not self._inline and self._seconds > FAST:
+        if not self._inline and self._pace.slow:
             self._hop()
             return
         batch, outbox = self._take()
         if batch:
             began = time.perf_counter()
             self._shard.append(batch)
-            self._took(time.perf_counter() - began)
+            self._pace.took(time.perf_counter() - began)
         self._release(outbox)
 
     def pending(self) -> list[Batch]:
@@ -173,9 +170,6 @@ class Committer:
         self.batch, self.outbox = Batch(), []
         self.size = 0
         return batch, outbox
-
-    def _took(self, seconds: float) -> None:
-        self._seconds += (seconds - self._seconds) / 8
 
     def _hop(self) -> None:
         """Commit in a thread."""
@@ -205,7 +199,7 @@ class Committer:
             writing, self.writing = self.writing, None
             assert writing is not None
             writing.resolve()
-        self._took(time.perf_counter() - began)
+        self._pace.took(time.perf_counter() - began)
         if not self.closed:
             self._place.request(lambda _: self._guarded(self._land))
             self.wanted()

@@ -22,6 +22,7 @@ from mediators.journal.protocol import (
     Reader,
     Record,
     RunRow,
+    append_each,
     other_shards,
 )
 
@@ -113,15 +114,7 @@ class MemoryJournal:
         self, batches: Sequence[tuple[MemoryShard, Batch]]
     ) -> list[JournalError | ValueError | None]:
         """Commit batches of several shards; None for each that was committed, or why it was not."""
-        outcomes: list[JournalError | ValueError | None] = []
-        for shard, batch in batches:
-            try:
-                shard.append(batch)
-            except (JournalError, ValueError) as error:
-                outcomes.append(error)
-            else:
-                outcomes.append(None)
-        return outcomes
+        return append_each(batches)
 
     def read(self) -> MemoryReader:
         """A reader, for those who only look."""

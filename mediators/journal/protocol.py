@@ -223,6 +223,22 @@ class SharedJournal(Journal, Protocol):
         ...
 
 
+def append_each(
+    batches: Sequence[tuple[Shard, Batch]],
+) -> list[JournalError | ValueError | None]:
+    """Commit batches of several shards, one after the other; None for each that is on disk, or why
+    it is not."""
+    outcomes: list[JournalError | ValueError | None] = []
+    for shard, batch in batches:
+        try:
+            shard.append(batch)
+        except (JournalError, ValueError) as error:
+            outcomes.append(error)
+        else:
+            outcomes.append(None)
+    return outcomes
+
+
 def other_shards(journal: str, has: int, wanted: int) -> str:
     """What is said of a journal with another number of shards."""
     return (

@@ -20,6 +20,7 @@ from mediators.journal.protocol import (
     JournalFormat,
     JournalLocked,
     JournalUnreachable,
+    append_each,
     other_shards,
 )
 from mediators.journal.reader import SqliteReader, open_runs
@@ -194,15 +195,7 @@ class SqliteJournal:
                 pass  # one after the other, to see whose it was
             else:
                 return [None] * len(batches)
-        outcomes: list[JournalError | ValueError | None] = []
-        for shard, batch in batches:
-            try:
-                shard.append(batch)
-            except (JournalError, ValueError) as error:
-                outcomes.append(error)
-            else:
-                outcomes.append(None)
-        return outcomes
+        return append_each(batches)
 
     def _append_together(self, batches: Sequence[tuple[SqliteShard, Batch]]) -> None:
         prepared = [shard.prepared(batch) for shard, batch in batches]

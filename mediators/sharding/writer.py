@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import msgspec
 import trio
-from trio.testing import MockClock
 
 from actors import Actor, Call, Later, handles
 from mediators.driver.socket import serve_socket
 from mediators.journal.memory import MemoryJournal
+from mediators.journal.pace import Pace
 from mediators.journal.protocol import Batch, JournalError, RunRow, journal_of
 from mediators.journal.sqlite import SqliteJournal
 from supervisors.sharding.policy import shard_of_key
@@ -24,9 +24,6 @@ if TYPE_CHECKING:
     from actors import Exit, Ref
     from actors.payloads.types import Types
     from actors.place import Place
-
-SLOW = 0.005
-"""Seconds a commit may take on average that is made right here; past it they go to a thread."""
 
 
 @attrs.frozen
@@ -115,7 +112,7 @@ class JournalWriter(Actor):
         self._waiting: list[tuple[Commit, Later[Any]]] = []
         self._wanted = False
         self._writing = False
-        self._seconds = 0.0
+        self._pace = Pace()
 
     def on_start(self) -> None:
         """Open the journal. Raises JournalError."""
@@ -127,9 +124,7 @@ class JournalWriter(Actor):
         journal: Any = self.system.shared(key, lambda: journal_of(where))
         self._journal = journal
         self._strays = self._journal.fix_shards(self._count)
-        self._inline = isinstance(self._journal, MemoryJournal) or isinstance(
-            trio.lowlevel.current_clock(), MockClock
-        )
+        self._inline = isinstance(self._journal, MemoryJournal) or self.system.virtual
 
     def on_ready(self) -> None:
         """Take requests."""
@@ -189,7 +184,7 @@ class JournalWriter(Actor):
     def _flush(self, message: Flush) -> None:
         """Commit what has come together: here, or in a thread, where the disk is slow."""
         self._wanted = False
-        if self._inline or self._seconds <= SLOW:
+        if self._inline or not self._pace.slow:
             self._write_all()
         else:
             self._writing = True
@@ -242,7 +237,7 @@ class JournalWriter(Actor):
                 self._fence(owner)
             for index in indices:
                 outcomes[index] = None if why is None else f"{type(why).__name__}: {why}"
-        self._seconds += (time.perf_counter() - began - self._seconds) / 8
+        self._pace.took(time.perf_counter() - began)
         return outcomes
 
     def _fence(self, owner: Any) -> None:

@@ -270,7 +270,7 @@ async def stop_in_flight(
         orders = await system.start(Child(Orders, restart="temporary"))
         handle = await start(orders)
         committer = orders._place.actor._driver.committer
-        committer._seconds = 1.0
+        committer._pace.took(8.0)
 
         async def signal(text: str) -> None:
             try:
