@@ -45,7 +45,8 @@ class WorkflowStopped:
 
 @attrs.frozen
 class SlowTurn:
-    """A workflow's code computed for ``seconds`` without a command, and its mediator with it."""
+    """A workflow's code took ``seconds`` of the wall clock without a command, and its mediator with
+    it: it has computed, or the machine was busy."""
 
     mediator: Ref[Any]
     id: str

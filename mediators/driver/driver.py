@@ -52,7 +52,8 @@ AT_ONCE = frozenset({"child", "cancel_child", "ended", "continued"})
 """What follows from a turn within its batch; everything else waits until that is on disk."""
 RUNNING = str(Status.RUNNING)
 SLOW_TURN = 0.1
-"""Seconds of a workflow's own computing between two commands that are reported."""
+"""Seconds of the wall clock that a workflow may take between two commands; more are reported. To
+ask for those of the processor would cost a system call in each turn."""
 
 
 class Driver:
@@ -250,8 +251,9 @@ class Driver:
 
     def _slow(self, execution: Execution, seconds: float) -> None:
         logger.warning(
-            "Workflow %r computed for %.3f s without a command; everything else of its mediator "
-            "waited. Have an effect do that.",
+            "Workflow %r took %.3f s of the wall clock without a command; everything else of its "
+            "mediator waited. What it computes, an effect can do; on a busy machine others may "
+            "have had that time.",
             execution.id,
             seconds,
         )
