@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict
+from itertools import takewhile
 from math import inf
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -16,12 +17,14 @@ if TYPE_CHECKING:
     from supervisors.pools.pool import PoolSupervisor
     from supervisors.pools.workers import Worker
 
+ABSENT = 1000
+"""Messages whose callers have gone, of which the last so many are kept for who sends them again."""
+
 
 class Job:
     """A message that was sent to the pool, until it is done or set aside."""
 
     __slots__ = (
-        "absent",
         "attempt",
         "attempts",
         "cls",
@@ -51,8 +54,6 @@ class Job:
         """What they died of."""
         self.attempt: Attempt | None = None
         """In the hands of a worker."""
-        self.absent = False
-        """Its caller has gone: it keeps its place in the queue for one who sends it again."""
 
     @property
     def origin(self) -> tuple[Any, ...]:
@@ -118,7 +119,8 @@ class Operation:
 
     def __init__(self, cls: type) -> None:
         self.cls = cls
-        self.queue: deque[Job] = deque()
+        self.queue: OrderedDict[int, Job] = OrderedDict()
+        """Those that wait, by their numbers."""
         self.running = 0
         self.done = 0
         self.failed = 0
@@ -160,6 +162,8 @@ class Jobs:
         """How many wait, of all operations."""
         self._keys: dict[str, Job] = {}
         """Those that have a key and are not over."""
+        self._absent: OrderedDict[int, Job] = OrderedDict()
+        """Those of them that nobody waits for, by their numbers; who has gone last stands last."""
 
     def operation(self, cls: type) -> Operation:
         """The operation of a class of messages."""
@@ -172,7 +176,7 @@ class Jobs:
         """The last in its queue."""
         if job.key is not None:
             self._keys[job.key] = job
-        self.operation(job.cls).queue.append(job)
+        self.operation(job.cls).queue[job.number] = job
         self.waiting += 1
 
     def join(self, key: str, slot: Slot) -> Job | None:
@@ -184,30 +188,32 @@ class Jobs:
             job.slot = slot
         else:
             job.others = [each for each in (job.others or ()) if not each.done] + [slot]
-        if job.absent:
-            job.absent = False
-            self.waiting += 1
+        if self._absent.pop(job.number, None) is not None:
+            self.put_back(job)
         return job
 
     def put_back(self, job: Job) -> None:
         """Back where it stood: what is older than all that waits goes to the front."""
         queue = self.operation(job.cls).queue
-        at = 0
-        while at < len(queue) and queue[at].number < job.number:
-            at += 1
-        queue.insert(at, job)
+        before = [*takewhile(lambda number: number < job.number, queue)]
+        queue[job.number] = job
+        if len(before) < len(queue) - 1:
+            for number in (job.number, *reversed(before)):
+                queue.move_to_end(number, last=False)
         self.waiting += 1
 
     def withdraw(self, job: Job) -> None:
-        """A caller of it has gone: without any it waits no longer."""
-        waits = (job.slot, *(job.others or ()))
-        if (
-            job.attempt is None
-            and not job.absent
-            and all(each is None or each.done for each in waits)
-        ):
-            job.absent = True
-            self.waiting -= 1
+        """A caller of it has gone: without any it waits no longer. With a key it is kept, for a
+        while, for who sends it again; then it has its old place."""
+        if any(each is not None and not each.done for each in (job.slot, *(job.others or ()))):
+            return
+        if self.operations[job.cls].queue.pop(job.number, None) is None:
+            return
+        self.waiting -= 1
+        if job.key is not None:
+            self._absent[job.number] = job
+            if len(self._absent) > ABSENT:
+                self.forget(self._absent.popitem(last=False)[1])
 
     def forget(self, job: Job) -> None:
         """It is over."""
@@ -219,23 +225,19 @@ class Jobs:
         found: Operation | None = None
         oldest = 0
         for operation in self.operations.values():
-            job = next((each for each in operation.queue if not each.absent), None)
+            job = next(iter(operation.queue.values()), None)
             if job is not None and (found is None or job.number < oldest):
                 if operation.ready_at(now) <= now:
                     found, oldest = operation, job.number
         return found
 
     def take(self, operation: Operation, now: float) -> Job:
-        """Its oldest message that somebody waits for, to be begun now; those before it have had
-        their turn."""
-        queue = operation.queue
-        while queue[0].absent:
-            self.forget(queue.popleft())
+        """Its oldest message, to be begun now."""
         self.waiting -= 1
         operation.running += 1
         if operation.bucket is not None:
             operation.bucket = operation.bucket.take(now)
-        return queue.popleft()
+        return operation.queue.popitem(last=False)[1]
 
     def next_moment(self, now: float) -> float:
         """When something that is held back by its rate may go on; ``inf`` for never."""
@@ -245,9 +247,10 @@ class Jobs:
 
     def drain(self) -> list[Job]:
         """Everything that waits, the oldest first; nothing waits any more."""
-        left = [job for each in self.operations.values() for job in each.queue if not job.absent]
+        left = [job for each in self.operations.values() for job in each.queue.values()]
         for operation in self.operations.values():
             operation.queue.clear()
         self.waiting = 0
         self._keys.clear()
+        self._absent.clear()
         return sorted(left, key=lambda job: job.number)

@@ -112,6 +112,7 @@ class PoolSupervisor(Crew):
             job = self._jobs.join(key, slot)
             if job is not None:
                 slot.room = (self, job)
+                self._go_on()
                 return
         self._numbers += 1
         job = Job(self._numbers, message, slot, place.item)
@@ -450,7 +451,7 @@ class PoolSupervisor(Crew):
         operations = [
             OperationInfo(
                 cls.__name__,
-                sum(not job.absent for job in each.queue),
+                len(each.queue),
                 each.running,
                 each.done,
                 each.failed,
