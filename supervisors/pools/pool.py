@@ -76,6 +76,7 @@ class PoolSupervisor(Crew):
         self._numbers = 0
         self._bound = inf
         self._draining = False
+        self._balancing = False
         self._pace: Pace | None = None
         """Where the starts stand that have led to nothing."""
         self._not_before = 0.0
@@ -307,27 +308,44 @@ class PoolSupervisor(Crew):
         return worker
 
     def _balance(self) -> None:
-        """Begin one more worker, if there should be more and none is on its way; each that comes up
-        has the next one looked at."""
+        """Begin one more worker after another, as long as there should be more and none is on its
+        way; one that comes up later has the next one looked at."""
+        if self._balancing:
+            return
+        self._balancing = True
+        try:
+            while self._lacks_worker():
+                worker = self._new_worker()
+                self._launch(worker.entry, self._began)
+                if not worker.up:
+                    break
+        finally:
+            self._balancing = False
+
+    def _lacks_worker(self) -> bool:
+        """Whether one more is to be begun just now."""
         workers = self._workers
         if len(workers) >= self._max or self._draining or self._is_ending:
-            return
+            return False
         staying = running = 0
         for each in workers.values():
             if not each.up:
-                return
+                return False
             if not each.leaving:
                 staying += 1
                 running += len(each.in_hand)
         if staying >= wanted(self._jobs.waiting, running, self._min, self._max):
-            return
-        now = trio.current_time()
-        if now < self._not_before:
-            if self._pace_timer is None:
-                timers = self._place.scheduler.timers
-                self._pace_timer = timers.at(self._not_before, self._may_start)
-            return
-        self._launch(self._new_worker().entry, self._after_start)
+            return False
+        if trio.current_time() < self._not_before:
+            self._start_later()
+            return False
+        return True
+
+    def _start_later(self) -> None:
+        """Look again when the next one may be begun."""
+        if self._pace_timer is None:
+            timers = self._place.scheduler.timers
+            self._pace_timer = timers.at(self._not_before, self._may_start)
 
     def _may_start(self) -> None:
         self._pace_timer = None
@@ -343,7 +361,7 @@ class PoolSupervisor(Crew):
             return
         self._forget(entry)
         self._fruitless(worker, Crashed(failure))
-        self._balance()
+        self._start_later()
 
     def _came_up(self, worker: Worker) -> None:
         worker.up = True
