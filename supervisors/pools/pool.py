@@ -151,7 +151,7 @@ class PoolSupervisor(Crew):
         """Whether some worker might take something."""
         most = MAX_PREFETCH if self._prefetch else 1
         return any(
-            each.up and not each.leaving and len(each.in_hand) < most
+            len(each.in_hand) < most and each.up and not each.leaving and not each.ending
             for each in self._workers.values()
         )
 
@@ -214,7 +214,7 @@ class PoolSupervisor(Crew):
             operation.took(seconds)
             self._over(operation, job)
             job.reply(attempt.value)
-        elif isinstance(error, NoSuchActor):
+        elif isinstance(error, NoSuchActor) and worker.ending:
             self._again(job)
         elif isinstance(error, ActorDied):
             self._lost(operation, job, error)
@@ -316,7 +316,7 @@ class PoolSupervisor(Crew):
         try:
             while self._lacks_worker():
                 worker = self._new_worker()
-                self._launch(worker.entry, self._began)
+                self._launch(worker.entry, self._after_start)
                 if not worker.up:
                     break
         finally:
@@ -331,7 +331,7 @@ class PoolSupervisor(Crew):
         for each in workers.values():
             if not each.up:
                 return False
-            if not each.leaving:
+            if not each.leaving and not each.ending:
                 staying += 1
                 running += len(each.in_hand)
         if staying >= wanted(self._jobs.waiting, running, self._min, self._max):
@@ -401,7 +401,7 @@ class PoolSupervisor(Crew):
 
     def _staying(self) -> list[Worker]:
         """Those that are not on their way out."""
-        return [each for each in self._workers.values() if not each.leaving]
+        return [each for each in self._workers.values() if not each.leaving and not each.ending]
 
     def _have_at_most(self, most: int) -> None:
         """Let those go that are too many, who has least to do first; or keep some that were to go

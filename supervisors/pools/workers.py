@@ -47,14 +47,20 @@ class Worker:
         return self.entry.place
 
     @property
+    def ending(self) -> bool:
+        """It was up and its end has begun, whoever wanted that: it begins nothing more."""
+        place = self.entry.place
+        return self.up and (place.state != "up" or place.ending is not None)
+
+    @property
     def free(self) -> bool:
         """Nothing in hand, and ready for something."""
-        return self.up and not self.in_hand and not self.leaving
+        return not self.in_hand and self.up and not self.leaving and not self.ending
 
     def room(self, operation: Operation) -> bool:
         """Whether it may be handed one more of an operation; nothing is to wait for long behind
         something else."""
-        if not self.up or self.leaving:
+        if not self.up or self.leaving or self.ending:
             return False
         held = len(self.in_hand)
         return not held or held < min(self._limit, operation.prefetch)

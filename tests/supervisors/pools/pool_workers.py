@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import trio
 
-from actors import Actor, Call, Refusal, handles
+from actors import Actor, Call, Ref, Refusal, handles
 
 if TYPE_CHECKING:
     from actors import Exit
@@ -134,6 +134,28 @@ class Worker(Actor):
 
     def on_stop(self, exit: Exit) -> None:
         self.log.stopped.append(type(exit).__name__)
+
+
+class LongLastWords(Worker):
+    """Takes a while to end."""
+
+    async def on_stop(self, exit: Exit) -> None:
+        await trio.sleep(3.0)
+        super().on_stop(exit)
+
+
+class HandsOn(Worker):
+    """Has somebody else do its work, and knows nobody who would."""
+
+    def __init__(self, log: Log, to: Ref[Any]) -> None:
+        super().__init__(log)
+        self.to = to
+
+    @handles
+    async def work(self, msg: Work) -> Any:
+        self.log.begun.append(msg.name)
+        assert len(self.log.begun) < 100, "it goes on for ever"
+        self.to.forward(self.envelope)
 
 
 def names(log: Any) -> str:

@@ -6,9 +6,9 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from actors import System
+from actors import NoSuchActor, System
 from supervisors import Backoff, Child, SetSize
-from tests.supervisors.pools.pool_workers import Log, Work, Worker
+from tests.supervisors.pools.pool_workers import Die, HandsOn, Log, LongLastWords, Work, Worker
 from tests.supervisors.pools.test_pool import stands, start
 
 
@@ -45,3 +45,41 @@ async def test_starts_that_fail_are_not_tried_again_within_one_another(
     log.broken = False
     await wait_all_tasks_blocked()
     assert log.done == ["late"]
+
+
+# -- what their end means
+
+
+@pytest.mark.parametrize("least", [2, 1])
+async def test_who_is_dying_gets_nothing_more(system: System, log: Log, least: int) -> None:
+    pool = await start(system, log, Child(LongLastWords, log), min=least, max=2)
+    assert await pool.call(Die("once", times=1)) == "once"
+    assert trio.current_time() == 0.0
+    await trio.sleep(5.0)
+    assert len((await stands(pool)).workers) == least
+
+
+async def test_that_somebody_else_is_gone_is_an_answer(system: System, log: Log) -> None:
+    gone = await system.start(Child(Worker, log, restart="temporary"))
+    await gone.stop()
+    pool = await start(system, log, Child(HandsOn, log, gone))
+    with pytest.raises(NoSuchActor):
+        await pool.call(Work("x"))
+    assert log.begun == ["x"]
+    info = await stands(pool)
+    assert (info.done, info.running, info.replaced) == (1, 0, 0)
+
+
+async def test_what_a_worker_has_not_begun_when_it_stops_is_for_another(
+    system: System, log: Log
+) -> None:
+    pool = await start(system, log, min=1, max=1)
+    [worker] = [each.place for each in pool._place.actor._workers.values()]
+    worker.suspended = 1
+    worker.look()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(pool.call, Work("a"))
+        await wait_all_tasks_blocked()
+        assert (await stands(pool)).running == 1 and log.begun == []
+        await worker.ref.stop()
+    assert log.done == ["a"]
