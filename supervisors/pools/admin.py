@@ -113,7 +113,8 @@ class NoSuchPoison(Refusal):
 class SetLimit(Call[None]):
     """Bound an operation, from now on: how many of its messages are handled at the same time
     (``concurrency``; 0: none, for now), and how many are begun in a second (``rate``), of which
-    ``burst`` at once. None lifts a bound. What is in hand is finished."""
+    ``burst`` at once. None lifts a bound. What is in hand is finished. A rate in the place of
+    another begins with what was left under that one; 0 holds everything."""
 
     operation: type
     concurrency: int | None = None

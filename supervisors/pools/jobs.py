@@ -142,15 +142,24 @@ class Operation:
     def limit(
         self, concurrency: int | None, rate: float | None, burst: int | None, now: float
     ) -> None:
-        """Bound it anew; None lifts a bound."""
+        """Bound it anew; None lifts a bound. A new rate gives nothing away: what may be begun at
+        once is what was left under the last one."""
         self.concurrency = inf if concurrency is None else concurrency
-        self.bucket = None if rate is None else bucket(rate, burst, now)
+        self.bucket = None if rate is None else bucket(rate, burst, now, self.bucket)
 
     def ready_at(self, now: float) -> float:
         """When the next of them may be begun: now, later, or not before one has ended."""
         if self.running >= self.concurrency:
             return inf
         return now if self.bucket is None else self.bucket.ready_at(now)
+
+
+    def ready(self, now: float) -> int:
+        """How many of those that wait may be begun now."""
+        allowed = min(len(self.queue), self.concurrency - self.running)
+        if self.bucket is not None:
+            allowed = min(allowed, self.bucket.whole(now))
+        return max(0, int(allowed))
 
 
 class Jobs:
@@ -240,10 +249,13 @@ class Jobs:
         return operation.queue.popitem(last=False)[1]
 
     def next_moment(self, now: float) -> float:
-        """When something that is held back by its rate may go on; ``inf`` for never."""
-        return min(
-            (each.ready_at(now) for each in self.operations.values() if each.queue), default=inf
-        )
+        """When something may go on that is held back by its rate now; ``inf`` for never."""
+        moments = [each.ready_at(now) for each in self.operations.values() if each.queue]
+        return min((each for each in moments if each > now), default=inf)
+
+    def ready(self, now: float) -> int:
+        """How many of those that wait may be begun now, as far as their bounds say."""
+        return sum(each.ready(now) for each in self.operations.values())
 
     def drain(self) -> list[Job]:
         """Everything that waits, the oldest first; nothing waits any more."""

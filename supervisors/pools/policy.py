@@ -15,8 +15,8 @@ MAX_PREFETCH = 64
 
 
 def wanted(queued: int, running: int, least: int, most: int) -> int:
-    """How many workers there should be: one for each message that waits or is handled, within the
-    bounds."""
+    """How many workers there should be: one for each message that waits and may be begun, or is
+    handled, within the bounds."""
     return max(least, min(most, queued + running))
 
 
@@ -53,6 +53,10 @@ class Bucket:
         """What it holds now."""
         return min(self.burst, self.level + (now - self.moment) * self.rate)
 
+    def whole(self, now: float) -> int:
+        """How many tokens there are now."""
+        return max(0, int(self.at(now) + 1e-9))
+
     def take(self, now: float) -> Bucket:
         """One token less."""
         return attrs.evolve(self, level=self.at(now) - 1, moment=now)
@@ -65,7 +69,10 @@ class Bucket:
         return now + missing / self.rate if self.rate > 0 else math.inf
 
 
-def bucket(rate: float, burst: int | None, now: float) -> Bucket:
-    """A full one. Without a ``burst`` it is what comes in a second, at least one."""
+def bucket(rate: float, burst: int | None, now: float, before: Bucket | None = None) -> Bucket:
+    """A full one; or, in the place of another, one with what is left in that. Without a ``burst``
+    it holds what comes in a second, at least one; at a rate of 0 nothing."""
     size = max(1.0, rate) if burst is None else float(burst)
-    return Bucket(rate, size, size, now)
+    if rate == 0:
+        size = 0.0
+    return Bucket(rate, size, size if before is None else min(size, before.at(now)), now)

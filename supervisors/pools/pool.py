@@ -180,11 +180,11 @@ class PoolSupervisor(Crew):
 
     def _wait_for_rate(self, now: float) -> None:
         """Come back when an operation may go on that its rate holds back."""
-        if self._rate_timer is not None:
-            self._rate_timer.cancel()
-            self._rate_timer = None
         moment = self._jobs.next_moment(now)
-        if moment < inf:
+        timer = self._rate_timer
+        if moment < inf and (timer is None or moment < timer.when):
+            if timer is not None:
+                timer.cancel()
             self._rate_timer = self._place.scheduler.timers.at(moment, self._rate_is_up)
 
     def _rate_is_up(self) -> None:
@@ -334,9 +334,14 @@ class PoolSupervisor(Crew):
             if not each.leaving and not each.ending:
                 staying += 1
                 running += len(each.in_hand)
-        if staying >= wanted(self._jobs.waiting, running, self._min, self._max):
+        jobs, least, most = self._jobs, self._min, self._max
+        if staying >= wanted(jobs.waiting, running, least, most):
             return False
-        if trio.current_time() < self._not_before:
+        now = trio.current_time()
+        if staying >= wanted(jobs.ready(now), running, least, most):
+            self._wait_for_rate(now)
+            return False
+        if now < self._not_before:
             self._start_later()
             return False
         return True
