@@ -61,6 +61,11 @@ class Pool(Child[A]):
     nothing more, gives back what waits (``NoSuchActor``), and lets each worker finish what it has
     begun, within the worker's ``shutdown`` time.
 
+    An isolated worker must show a sign of life, though, within the ``heartbeat`` of its
+    :class:`actors.Process`: 30 seconds. A plain handler that computes for longer shows none, is
+    taken for dead and killed, and its message is handed to another. Let it call
+    ``self.heartbeat()`` in between, or give the ``Child`` ``isolation=Process(heartbeat=None)``.
+
     At run time: ``GetPool``, ``SetSize``, ``SetLimit``, ``GetPoison``, ``RetryPoison``,
     ``DropPoison``; and ``WhichChildren``, ``CountChildren``. Messages are handed over at least
     once: a worker that dies between its work and its answer leaves the work to be done again.
