@@ -82,11 +82,15 @@ def _marked(function: F, mark: Mark) -> F:
 class Route:
     """How messages of one class are handled by one class of actors."""
 
-    __slots__ = ("function", "is_call", "kind", "returns")
+    __slots__ = ("exempt", "function", "is_call", "kind", "returns")
 
-    def __init__(self, function: Callable[..., Any] | None, *, is_call: bool) -> None:
+    def __init__(
+        self, function: Callable[..., Any] | None, *, is_call: bool, exempt: bool = False
+    ) -> None:
         self.function: Any = function
         self.is_call = is_call
+        self.exempt = exempt
+        """They do not count against the bound of the mailbox, and need no room in it."""
         self.kind = (
             NONE if function is None else TASK if inspect.iscoroutinefunction(function) else PLAIN
         )

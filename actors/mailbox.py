@@ -73,6 +73,17 @@ class Exempt(Unasked):
 EXEMPT = Exempt()
 
 
+class Admitted(Exempt):
+    """The token of messages that somebody has sent where they need no room."""
+
+    __slots__ = ()
+
+    follows = True
+
+
+ADMITTED = Admitted()
+
+
 class Waiting:
     """A sender waiting for room, with what it wants to send."""
 

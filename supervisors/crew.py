@@ -133,7 +133,8 @@ class Crew(Supervising):
 
 class HandedOnRoutes(Routes):
     """What the administration does not handle goes to whoever is behind it, with ``hand_on``.
-    ``known`` are the classes that are handled there; None: whatever comes."""
+    ``known`` are the classes that are handled there; None: whatever comes. What it handles itself
+    needs no room in the mailbox: it is how one that is full is helped."""
 
     __slots__ = ("_hand_on", "_known")
 
@@ -146,8 +147,9 @@ class HandedOnRoutes(Routes):
 
     def __missing__(self, message: type) -> Route:
         route = super().__missing__(message)
+        route.exempt = route.function is not None
         known = self._known
-        if route.function is None and (known is None or not known.isdisjoint(message.__mro__)):
+        if not route.exempt and (known is None or not known.isdisjoint(message.__mro__)):
             route = self[message] = Route(self._hand_on, is_call=issubclass(message, Call))
         return route
 

@@ -17,7 +17,7 @@ from actors.exits import (
     NoSuchActor,
     Unhandled,
 )
-from actors.mailbox import MESSAGE, NOWHERE, SENDER, SLOT, follower_of
+from actors.mailbox import ADMITTED, MESSAGE, NOWHERE, SENDER, SLOT, follower_of, message_of
 from actors.messages import Call
 from actors.replies import CALL_TIMEOUT, INLINE, Slot, timed_out
 from actors.runtime import host, lifecycle
@@ -67,11 +67,24 @@ def cast(place: Place, message: object) -> None:
         place.scheduler.dead_letter(place, item, f"the place is {place.state}")
         return
     mailbox = place.open_mailbox()
-    if mailbox.full:
+    if not mailbox.full:
+        mailbox.append(item)
+    elif not admit(place, mailbox, item):
         raise full(place, message, mailbox)
-    mailbox.append(item)
     if place.idle:
         place.scheduler.schedule(place)
+
+
+def admit(place: Place, mailbox: Mailbox, item: Any) -> bool:
+    """Queue a message where there is no room, if it needs none."""
+    message = message_of(item)
+    if not place.routes[type(message)].exempt:
+        return False
+    if type(item) is not tuple:
+        item = (message, None, *NOWHERE)
+    mailbox.exempt += 1
+    mailbox.append((*item, ADMITTED))
+    return True
 
 
 def full(place: Place, message: object, mailbox: Mailbox) -> MailboxFull:
@@ -103,7 +116,12 @@ class Room:
 async def send(place: Place, message: object) -> None:
     """``Ref.send`` after its checkpoint."""
     mailbox = place.mailbox
-    if mailbox is None or not mailbox.full or is_closed(place):
+    if (
+        mailbox is None
+        or not mailbox.full
+        or is_closed(place)
+        or place.routes[type(message)].exempt
+    ):
         cast(place, message)
         return
     item = sent(place, message)
@@ -184,10 +202,10 @@ def hand_over(place: Place, route: Route, message: object) -> Slot:
 def enqueue(place: Place, item: Any) -> None:
     """Queue a call; where there is no room it waits for room, which is part of its wait."""
     mailbox = place.open_mailbox()
-    if mailbox.full:
-        item[SLOT].room = (mailbox, mailbox.wait_for_room(item, None))
-    else:
+    if not mailbox.full:
         mailbox.append(item)
+    elif not admit(place, mailbox, item):
+        item[SLOT].room = (mailbox, mailbox.wait_for_room(item, None))
     if place.idle:
         # The dispatcher is not woken here: who waits for an answer serves the place itself.
         place.idle = False
@@ -259,7 +277,8 @@ def hand_on(place: Place, item: Any, *, awaited: bool = False) -> None:
         place.scheduler.refuse(place, item)
         return
     mailbox = place.open_mailbox()
-    if mailbox.full or (token is not None and len(mailbox) >= mailbox.capacity):
+    exempt = token is None and mailbox.full and place.routes[type(message)].exempt
+    if not exempt and (mailbox.full or (token is not None and len(mailbox) >= mailbox.capacity)):
         raise full(place, message, mailbox)
     if slot is not None:
         slot.taken = True
@@ -273,7 +292,8 @@ def hand_on(place: Place, item: Any, *, awaited: bool = False) -> None:
     if token is not None:
         mailbox.exempt += 1
         token.passed_on()
-    mailbox.append(item)
+    if not (exempt and admit(place, mailbox, item)):
+        mailbox.append(item)
     if place.idle:
         if awaited:
             # As in enqueue: the caller serves the place itself.

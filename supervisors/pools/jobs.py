@@ -153,7 +153,6 @@ class Operation:
             return inf
         return now if self.bucket is None else self.bucket.ready_at(now)
 
-
     def ready(self, now: float) -> int:
         """How many of those that wait may be begun now."""
         allowed = min(len(self.queue), self.concurrency - self.running)

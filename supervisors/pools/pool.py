@@ -20,6 +20,8 @@ from actors import (
     is_orderly,
 )
 from actors.isolation.isolated import known_messages
+from actors.mailbox import NOWHERE, SENDER
+from actors.replies import INLINE
 from actors.runtime import calls, lifecycle
 from supervisors import reports
 from supervisors.crew import Crew, HandedOnRoutes
@@ -102,6 +104,9 @@ class PoolSupervisor(Crew):
     def _take_in(self, message: object) -> None:
         """A message for the workers."""
         place = self._place
+        if place.slot is INLINE and self._jobs.waiting >= self._bound:
+            self._wait_for_room(message)
+            return
         slot = place.reply_slot()
         key = None
         if slot is not None:
@@ -121,6 +126,17 @@ class PoolSupervisor(Crew):
             slot.room = (self, job)
         self._jobs.add(job)
         self._go_on()
+
+    def _wait_for_room(self, message: object) -> None:
+        """Its caller runs this turn himself, and has not looked whether there is room."""
+        place = self._place
+        slot = place.reply_slot()
+        assert slot is not None
+        slot.taken = True
+        item = place.item
+        origin = item[SENDER:6] if type(item) is tuple else NOWHERE
+        mailbox = place.open_mailbox()
+        slot.room = (mailbox, mailbox.wait_for_room((message, slot, *origin), None))
 
     def withdraw(self, job: Job) -> None:
         """A caller has gone."""
@@ -194,10 +210,13 @@ class PoolSupervisor(Crew):
 
     def _make_room(self) -> None:
         """What waits here counts as waiting in the mailbox."""
-        mailbox = self._place.open_mailbox()
+        place = self._place
+        mailbox = place.open_mailbox()
         mailbox.capacity = max(0, self._bound - self._jobs.waiting)
         if mailbox.senders is not None:
             mailbox.admit()
+            if mailbox and place.idle:
+                place.scheduler.schedule(place)
 
     # -- what becomes of them
 
@@ -464,6 +483,7 @@ class PoolSupervisor(Crew):
                 timer.cancel()
         for job in self._jobs.drain():
             self._give_back(job)
+        self._make_room()
         return super()._children_down(exit)
 
     # -- administration

@@ -158,6 +158,15 @@ class HandsOn(Worker):
         self.to.forward(self.envelope)
 
 
+class TakesAll(Worker):
+    """Takes whatever comes."""
+
+    @handles
+    def everything(self, msg: object) -> str:
+        self.log.done.append(type(msg).__name__)
+        return "taken"
+
+
 def names(log: Any) -> str:
     """What was done, in one word."""
     return " ".join(log.done)

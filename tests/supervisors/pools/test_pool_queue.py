@@ -9,11 +9,11 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from actors import CallTimeout, System
-from supervisors import SetLimit
+from actors import Actor, CallTimeout, Killed, MailboxFull, Ref, System, handles
+from supervisors import Child, GetPool, SetLimit
 from supervisors.pools.jobs import ABSENT, Job, Jobs
 from supervisors.pools.pool import PoolSupervisor
-from tests.supervisors.pools.pool_workers import Log, Other, Work
+from tests.supervisors.pools.pool_workers import Log, Other, Tell, Work
 from tests.supervisors.pools.test_pool import Keyed, at_once, stands, start
 
 
@@ -125,3 +125,102 @@ class KeyedSlot:
     def __init__(self, key: str) -> None:
         self.key = key
         self.done = False
+
+
+# -- a full queue
+
+
+class Gate(Actor):
+    """Hands everything on."""
+
+    def __init__(self, to: Ref[Any]) -> None:
+        self.to = to
+
+    @handles
+    async def every(self, msg: object) -> Any:
+        self.to.forward(self.envelope)
+
+
+async def full(system: System, log: Log, **keywords: Any) -> Ref[Any]:
+    """A pool in which three messages wait, as many as may."""
+    pool = await start(system, log, min=1, max=1, mailbox=3, **keywords)
+    await pool.call(SetLimit(Tell, concurrency=0))
+    for each in "abc":
+        pool.cast(Tell(each))
+        await wait_all_tasks_blocked()
+    with pytest.raises(MailboxFull):
+        pool.cast(Tell("d"))
+    return pool
+
+
+@pytest.mark.usefixtures("both_ways")
+@pytest.mark.parametrize("way", ["call", "cast", "send", "forward"])
+async def test_a_full_pool_can_be_administered(system: System, log: Log, way: str) -> None:
+    pool = await full(system, log)
+    with trio.fail_after(100.0):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(pool.send, Tell("d"))
+            await wait_all_tasks_blocked()
+            assert (await pool.call(GetPool(), timeout=1.0)).waiting == 3
+            if way == "call":
+                await pool.call(SetLimit(Tell), timeout=1.0)
+            elif way == "cast":
+                pool.cast(SetLimit(Tell))
+            elif way == "send":
+                await pool.send(SetLimit(Tell))
+            else:
+                await (await system.start(Child(Gate, pool))).call(SetLimit(Tell), timeout=1.0)
+    await wait_all_tasks_blocked()
+    assert log.done == ["a", "b", "c", "d"]
+    mailbox = pool._place.mailbox
+    assert (mailbox.exempt, mailbox.capacity, len(mailbox)) == (0, 3, 0)
+
+
+@pytest.mark.usefixtures("both_ways")
+async def test_the_bound_holds_for_calls(system: System, log: Log) -> None:
+    pool = await start(system, log, mailbox=3)
+    await pool.call(SetLimit(Work, concurrency=0))
+    calls = [
+        partial(pool.call, Work(str(each)), timeout)
+        for each in range(20)
+        for timeout in (5.0, None)
+    ]
+
+    waiting = 0
+
+    async def lift() -> None:
+        nonlocal waiting
+        await trio.sleep(6.0)
+        waiting = (await stands(pool)).waiting
+        await pool.call(SetLimit(Work))
+
+    with trio.fail_after(100.0):
+        results = await at_once(lift, *calls)
+    # Beside those that wait in it a mailbox has let go of one, which is about to wait here.
+    assert waiting <= 4
+    assert sum(isinstance(each, CallTimeout) for each in results) == 20
+    assert len(log.done) == 20
+
+
+@pytest.mark.usefixtures("both_ways")
+async def test_who_waits_for_room_is_let_in_when_there_is_some(system: System, log: Log) -> None:
+    pool = await start(system, log, min=1, max=1, mailbox=1)
+    began = trio.current_time()
+    with trio.fail_after(100.0):
+        await at_once(*(partial(pool.call, Work(str(each), 1.0), None) for each in range(6)))
+    assert log.done == list("012345")
+    assert trio.current_time() - began == pytest.approx(6.0)
+
+
+async def test_a_pool_that_was_full_is_not_so_when_it_is_back(system: System, log: Log) -> None:
+    pool = await full(system, log)
+    with trio.fail_after(100.0):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(pool.send, Tell("d"))
+            await wait_all_tasks_blocked()
+            await pool.stop(Killed())
+    await wait_all_tasks_blocked()
+    for each in "efg":
+        pool.cast(Tell(each))
+        await wait_all_tasks_blocked()
+    assert log.done == ["d", "e", "f", "g"]

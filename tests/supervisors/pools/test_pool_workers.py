@@ -7,8 +7,17 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from actors import NoSuchActor, System
-from supervisors import Backoff, Child, SetSize
-from tests.supervisors.pools.pool_workers import Die, HandsOn, Log, LongLastWords, Work, Worker
+from supervisors import Backoff, Child, CountChildren, SetSize
+from tests.supervisors.pools.pool_workers import (
+    Die,
+    HandsOn,
+    Log,
+    LongLastWords,
+    Nobodys,
+    TakesAll,
+    Work,
+    Worker,
+)
 from tests.supervisors.pools.test_pool import stands, start
 
 
@@ -45,6 +54,17 @@ async def test_starts_that_fail_are_not_tried_again_within_one_another(
     log.broken = False
     await wait_all_tasks_blocked()
     assert log.done == ["late"]
+
+
+async def test_who_takes_all_that_comes_does_not_take_the_administration(
+    system: System, log: Log
+) -> None:
+    pool = await start(system, log, Child(TakesAll, log), min=1, max=1)
+    await pool.call(SetSize(2, 2))
+    assert len((await stands(pool)).workers) == 2
+    assert (await pool.call(CountChildren())).active == 2
+    assert await pool.call(Nobodys()) == "taken"
+    assert log.done == ["Nobodys"]
 
 
 # -- what their end means
