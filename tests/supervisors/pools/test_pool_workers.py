@@ -56,6 +56,17 @@ async def test_starts_that_fail_are_not_tried_again_within_one_another(
     assert log.done == ["late"]
 
 
+async def test_those_on_their_way_out_do_not_count_among_the_least(
+    system: System, log: Log
+) -> None:
+    pool = await start(system, log, Child(LongLastWords, log), min=1, max=3, cooldown=1.0)
+    async with trio.open_nursery() as nursery:
+        for each in range(3):
+            nursery.start_soon(pool.call, Work(str(each), 1.0 + each / 2), None)
+    await trio.sleep(10.0)
+    assert (len((await stands(pool)).workers), len(log.stopped)) == (1, 2)
+
+
 async def test_who_takes_all_that_comes_does_not_take_the_administration(
     system: System, log: Log
 ) -> None:
