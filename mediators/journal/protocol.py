@@ -155,12 +155,18 @@ class Shard(Reader, Protocol):
     epoch: int
     next_number: int
     """The first run number not in use."""
-    first_run: int
-    """The ``run`` with which an id begins of which nothing is there. It is 1 until the latest run
-    of some id was removed, and then larger than that of every id so removed: what was removed may
-    have had that id, and its keys are not used again."""
     inline: bool
     """Whether an append is so cheap that it never needs a thread."""
+
+    @property
+    def first_run(self) -> int:
+        """The ``run`` with which an id begins of which nothing is there. It is 1 until the latest
+        run of some id was removed, and then larger than that of every id so removed: what was
+        removed may have had that id, and its keys are not used again."""
+        ...
+
+    @first_run.setter
+    def first_run(self, number: int) -> None: ...
 
     def open_runs(self) -> Iterator[tuple[RunRow, Sequence[bytes]]]:
         """The runs that are not over, with the data of their records, in order of their numbers.
