@@ -62,7 +62,12 @@ class Crew(Supervising):
             self._launched(entry, outcome, then)
 
     def _launched(self, entry: Entry, failure: BaseException | None, then: Then) -> None:
-        if self._tree.entries.get(entry.place) is not entry or self._tree.closing:
+        if self._tree.entries.get(entry.place) is not entry:
+            return
+        if self._tree.closing:
+            if failure is not None:
+                # It is not tried again, and whoever waits for it waits no longer.
+                lifecycle.settle(entry.place, "gone")
             return
         if failure is None and entry.declined:
             failure = RuntimeError(f"{entry.place.path} has declined to run.")

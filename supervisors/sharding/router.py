@@ -334,6 +334,9 @@ class ShardRouter(Crew):
 
     def _stop_them(self) -> Steps:
         """The hosts at once, and then their companion."""
+        if self._companion is not None and not self._companion.place.running:
+            # It is not to come again: who waits for it in order to start or to stop is told so.
+            lifecycle.settle(self._companion.place, "gone")
         yield from stop_at_once(each for each in self._entries() if each is not self._companion)
         if self._companion is not None:
             yield from self._companion.stop()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trio
 
-from actors import ActorDied, Refusal, open_system
+from actors import ActorDied, Killed, Refusal, open_system
 from mediators import (
     Handle,
     JournalFormat,
@@ -23,6 +23,7 @@ from mediators import (
     Status,
     StepFailed,
 )
+from mediators.journal.protocol import JournalUnreachable
 from mediators.verbs import Fork, ListWorkflows, SendSignal
 from observers.records import listed
 from supervisors import Child, GetShards, Resize, Shards
@@ -196,6 +197,38 @@ async def test_a_crash_of_one_driver_is_that_of_its_shard(system: System) -> Non
     for handle in handles:
         await handle.signal(Approved("boss"))
         assert await handle.result() == "boss"
+
+
+class Failing(MemoryJournal):
+    """Can be neither written nor opened again, once it is broken."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.broken = False
+
+    def fix_shards(self, count: int) -> None:
+        if self.broken:
+            raise JournalUnreachable("the disk is gone")
+        super().fix_shards(count)
+
+    def append_all(self, batches: Any) -> Any:
+        if self.broken:
+            raise RuntimeError("the disk is gone")
+        return super().append_all(batches)
+
+
+async def test_a_stop_does_not_wait_for_a_journal_that_cannot_be_opened(system: System) -> None:
+    journal = Failing()
+    shards = await start(system, journal, restart="temporary")
+    await shards.call(Start(Waits("order-1")))
+    journal.broken = True
+    with pytest.raises(Exception, match="ended|did not answer"):
+        await shards.call(SendSignal("order-1", Approved("boss")))
+    await trio.sleep(1)
+    with trio.move_on_after(60) as waited:
+        await shards.stop(timeout=None)
+    await shards.stop(Killed())
+    assert not waited.cancelled_caught
 
 
 # -- over processes
