@@ -9,7 +9,8 @@ from actors.validation import is_int
 
 
 class NoKey(Refusal):
-    """A message for shards has no key that could be found, or one that is no str and no int."""
+    """A message for shards has no key that could be found, or one that is no str and no int; or
+    the function that was to find it has raised."""
 
 
 @attrs.frozen

@@ -111,7 +111,7 @@ class ShardRouter(Crew):
 
     def _route(self, message: object) -> None:
         """A message for one shard, or for all."""
-        key = self._layout.key(message)
+        key = self._key(message)
         terms = self._layout.terms
         if isinstance(key, Everywhere):
             self._ask_all(message, key)
@@ -127,6 +127,15 @@ class ShardRouter(Crew):
         else:
             raise NoKey(f"The key of {type(message).__name__} is a str or an int. Got: {key!r}")
         self._hand_on(Keyed(str(key), shard, message))
+
+    def _key(self, message: object) -> Any:
+        """The key of a message, whatever the user's function raises. Raises NoKey."""
+        try:
+            return self._layout.key(message)
+        except NoKey:
+            raise
+        except Exception as error:
+            raise NoKey(f"The key of {type(message).__name__} raised {error!r}.") from error
 
     @handles
     def _to_shard(self, message: Keyed) -> None:

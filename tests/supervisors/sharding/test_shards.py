@@ -87,6 +87,19 @@ async def test_a_message_without_a_key_is_refused(system: System, owners: Owners
         await shards.call(Add("a"))
 
 
+async def test_a_key_that_raises_concerns_that_message_alone(
+    system: System, owners: Owners
+) -> None:
+    shards = await start(system, owners, key=lambda message: {"a": "A"}[message.who])
+    letters = dead_letters(system)
+    await shards.call(Add("a"))
+    with pytest.raises(NoKey, match="The key of Add raised KeyError\\('b'\\)"):
+        await shards.call(Add("b"))
+    shards.cast(Note("b", "lost"))
+    assert await shards.call(Add("a")) == 2
+    assert [each.message for each in letters] == [Note("b", "lost")]
+
+
 async def test_refusals_and_unhandled_calls_are_as_ever(system: System, owners: Owners) -> None:
     class Strange(Add): ...
 
