@@ -110,9 +110,12 @@ class Abandoned(Struct, array_like=True, tag=6, gc=False):
 
 
 class GivenBack(Struct, array_like=True, tag=10, gc=False):
-    """That call was not begun: its sender has it again, and may send it elsewhere."""
+    """That message to ``target`` was not begun: its sender has it again, and may send it
+    elsewhere. It is set aside on the page in cell ``at``, until then; 0 for nowhere."""
 
     number: int
+    target: int = 0
+    at: int = 0
 
 
 class Watch(Struct, array_like=True, tag=7, gc=False):

@@ -51,14 +51,6 @@ class Arrival(Slot):
             link.incoming.note(self.number, DONE)
             link.send_back(self)
 
-    def give_back(self) -> None:
-        """It is not begun here, and is the sender's again, its caller still waiting."""
-        super().settle()
-        link = self.link
-        if link.arrivals.pop(self.number, None) is not None:
-            link.incoming.note(self.number, DONE)
-            link.send(GivenBack(self.number))
-
     def drop(self) -> None:
         """The caller has gone: a handler that runs goes on, one that has not begun does not."""
         super().settle()
@@ -99,6 +91,17 @@ class Ticket:
         link = self.inlet.link
         link.incoming.set_aside(self.number)
         link.incoming.settle(self.number)
+
+    def give_back(self) -> None:
+        """It was not begun here, and is the sender's again, the caller still waiting. To the page
+        it is set aside until the sender has it: should this process end before, it is not lost."""
+        inlet, number, arrival = self.inlet, self.number, self.arrival
+        link = inlet.link
+        if arrival is not None:
+            link.arrivals.pop(number, None)
+            arrival.drop()
+        at = link.incoming.give_back(number)
+        link.send(GivenBack(number, inlet.number, at))
 
     def settled(self, _: Place | None = None) -> None:
         """The turn is over in which it was put into the stash."""

@@ -323,6 +323,10 @@ class Link(ABC):
 
     def _given_back(self, frame: f.GivenBack) -> None:
         flight = self._landed(frame.number)
+        place = self._main if frame.target == MAIN else self._fars.get(frame.target)
+        if flight is None and place is not None and place.running:
+            flight = place.actor._outlet.recall(frame.number)
+        self.outgoing.had_back(frame.number, frame.at)
         if flight is not None:
             place = flight.outlet.place
             if place.owner is None:

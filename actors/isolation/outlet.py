@@ -68,8 +68,8 @@ class Outlet:
         self._open: dict[int, Flight] = link.flights
         self._casts: deque[Flight] = deque()
         """One-way messages that were sent, in order, until it is known that they were taken."""
-        self._aside: list[Flight] = []
-        """Those of them that were set aside, and the one that was taken last."""
+        self._aside: dict[int, Flight] = {}
+        """Those of them that were set aside, and the one that was taken last, by number."""
         self._taken = 0
 
     def post(self, message: object, slot: Slot | None, item: Any) -> None:
@@ -115,12 +115,21 @@ class Outlet:
     def flights(self) -> list[Flight]:
         """What was sent and of which it is not known what became of it, in order."""
         waiting = [each for each in self._open.values() if each.outlet is self]
-        return sorted((*waiting, *self._casts, *self._aside), key=_by_number)
+        return sorted((*waiting, *self._casts, *self._aside.values()), key=_by_number)
 
     def withdraw(self, flight: Flight) -> None:
         """Nobody waits for the answer any more."""
         if self._open.pop(flight.number, None) is not None:
             self._link.send(Abandoned(flight.number))
+
+    def recall(self, number: int) -> Flight | None:
+        """The one-way message of that number, which was not begun and is ours again."""
+        found = self._aside.pop(number, None)
+        if found is None:
+            found = next((each for each in self._casts if each.number == number), None)
+            if found is not None:
+                self._casts.remove(found)
+        return found
 
     def taken(self, number: int) -> None:
         """Everything up to this number was taken from the queue there."""
@@ -144,14 +153,16 @@ class Outlet:
         latest, aside = page.latest, page.aside()
         casts = self._casts
         if self._aside:
-            self._aside = [
-                each for each in self._aside if each.number in aside or each.number == latest
-            ]
+            self._aside = {
+                number: each
+                for number, each in self._aside.items()
+                if number in aside or number == latest
+            }
         while casts and casts[0].number <= number:
             flight = casts.popleft()
             self._link.latest = flight
             if flight.number in aside or flight.number == latest:
-                self._aside.append(flight)
+                self._aside[flight.number] = flight
 
     def give_up(self, error: Callable[[Flight], BaseException]) -> None:
         """The other end is no more: what was begun there fails with ``error``, what was not goes

@@ -42,6 +42,8 @@ class Page:
         self._places: dict[int, int] = {}
         """Where the numbers stand of what is set aside; the worker knows that."""
         self._free: list[int] = []
+        self._returning: list[int] = []
+        """Those of what was given back; free once the sender has it."""
 
     def beat(self) -> None:
         """A sign of life."""
@@ -83,6 +85,9 @@ class Page:
         if number in self._places:
             return
         cells = self._cells
+        if not self._free and self._returning:
+            self._free = [at for at in self._returning if not cells[at]]
+            self._returning = [at for at in self._returning if cells[at]]
         if self._free:
             at = self._free.pop()
         elif cells[_AT_STASH_COUNT] < STASHED:
@@ -98,6 +103,21 @@ class Page:
         at = self._places.get(number)
         if at is not None:
             self._cells[at] = number << 1 | 1
+
+    def give_back(self, number: int) -> int:
+        """A message goes back to its sender, and is set aside until that one has it: in the cell
+        that is returned, if there was one."""
+        self.set_aside(number)
+        self.settle(number)
+        at = self._places.pop(number, 0)
+        if at:
+            self._returning.append(at)
+        return at
+
+    def had_back(self, number: int, at: int) -> None:
+        """The sender has the message that was set aside there."""
+        if _AT_STASH <= at < len(self._cells) and self._cells[at] >> 1 == number:
+            self._cells[at] = 0
 
     def aside(self) -> set[int]:
         """The numbers of what is in the stash, and not in the middle of its turn."""
@@ -130,6 +150,13 @@ class NoPage:
         """Nothing is noted."""
 
     def settle(self, number: int) -> None:
+        """Nothing is noted."""
+
+    def give_back(self, number: int) -> int:
+        """Nothing is noted."""
+        return 0
+
+    def had_back(self, number: int, at: int) -> None:
         """Nothing is noted."""
 
     def aside(self) -> set[int]:

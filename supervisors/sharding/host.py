@@ -13,7 +13,7 @@ import attrs
 import trio
 
 from actors import Actor, Crashed, Exit, Ref, Shutdown, handles, is_orderly
-from actors.isolation.inlet import Arrival
+from actors.isolation.inlet import Ticket
 from actors.mailbox import EXEMPT, NOWHERE, SENDER, follower_of, message_of, slot_of
 from actors.runtime import calls, lifecycle
 from supervisors import reports
@@ -26,6 +26,7 @@ from supervisors.specs import Backoff, Child, takes_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from actors.mailbox import Token
     from actors.place import Place
     from actors.replies import Slot
     from actors.runtime.stages import Steps
@@ -157,7 +158,8 @@ class ShardHost(Crew):
         if message.shard not in self._owned:
             # Sent before the shard was moved away: it is somebody else's by now.
             slot, origin = handled(self._place)
-            self._return(message.key, message.shard, message.message, slot, origin)
+            follower = follower_of(self._place.item)
+            self._return(message.key, message.shard, message.message, slot, origin, follower)
             return
         key = message.key if self._terms.per_key else str(message.shard)
         entity = self._entities.get(key)
@@ -173,18 +175,32 @@ class ShardHost(Crew):
             self._launch(entity.entry, self._after_start)
 
     def _return(
-        self, key: str, shard: int, message: object, slot: Slot | None, origin: Any
+        self,
+        key: str,
+        shard: int,
+        message: object,
+        slot: Slot | None,
+        origin: Any,
+        follower: Token | None,
     ) -> None:
         """Back to the router, with its reply slot, behind what was returned before."""
+        done = slot is not None and slot.done
+        if not done and isinstance(follower, Ticket) and self._is_from_router(follower):
+            # Not through a queue, which might end with this process, or be overtaken.
+            follower.give_back()
+            return
+        if follower is not None:
+            follower.taken()
         if slot is not None:
-            if slot.done:
-                return
-            if isinstance(slot, Arrival):
-                # Not by way of this process, which may be about to end.
-                slot.give_back()
-                return
             slot.taken = True
-        send(self._router._place, Returned(key, shard, message), slot, origin)
+        if not done:
+            send(self._router._place, Returned(key, shard, message), slot, origin)
+
+    def _is_from_router(self, ticket: Ticket) -> bool:
+        """Whether a message has come from the router's process, by way of this host."""
+        router: Any = self._router._place
+        inlet = ticket.inlet
+        return router.far and inlet.link is router.link and inlet.place is self._place
 
     # -- entities
 
@@ -205,18 +221,11 @@ class ShardHost(Crew):
         if entity.leaving == "moved":
             self._forget_moved(entity)
             return
-        drain(place, lambda item: self._fail(place, item, failure))
+        drain(place, lambda item: fail(place, item, failure))
         if self._terms.per_key:
             self._forget(entry)
         else:
             self._restart_later(entry, Crashed(failure), self._after_restart)
-
-    def _fail(self, place: Place, item: Any, failure: BaseException) -> None:
-        slot = slot_of(item)
-        if slot is not None:
-            slot.fail(failure)
-        else:
-            place.scheduler.dead_letter(place, item, f"it did not start: {failure}")
 
     def _ended(self, entry: Entry, exit: Exit) -> None:
         entity = self._by_place[entry.place]
@@ -310,7 +319,12 @@ class ShardHost(Crew):
         drain(
             entity.place.ref._place,
             lambda item: self._return(
-                entity.key, entity.shard, message_of(item), slot_of(item), origin_of(item)
+                entity.key,
+                entity.shard,
+                message_of(item),
+                slot_of(item),
+                origin_of(item),
+                follower_of(item),
             ),
         )
         self._forget(entity.entry)
@@ -337,17 +351,21 @@ def send(place: Place, message: object, slot: Any, origin: Any) -> None:
 
 
 def drain(place: Place, give: Callable[[Any], object]) -> None:
-    """Empty the queue of a place. What is in it is this process's own from here on."""
-
-    def take(item: Any) -> None:
-        follower = follower_of(item)
-        if follower is not None:
-            follower.taken()
-        give(item)
-
+    """Empty the queue of a place."""
     mailbox, place.mailbox = place.mailbox, None
     if mailbox is not None:
-        mailbox.drain(take)
+        mailbox.drain(give)
+
+
+def fail(place: Place, item: Any, failure: BaseException) -> None:
+    """Tell whoever waits for an answer why there is none."""
+    follower, slot = follower_of(item), slot_of(item)
+    if follower is not None:
+        follower.taken()
+    if slot is not None:
+        slot.fail(failure)
+    else:
+        place.scheduler.dead_letter(place, item, f"it did not start: {failure}")
 
 
 def handled(place: Place) -> tuple[Slot | None, Any]:

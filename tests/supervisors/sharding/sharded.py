@@ -10,6 +10,8 @@ import attrs
 import trio
 
 from actors import Actor, Call, Ref, Refusal, handles
+from actors.isolation.frames import GivenBack, Message
+from actors.isolation.link import Link
 
 if TYPE_CHECKING:
     from actors import Exit
@@ -29,6 +31,22 @@ class Note:
 
 @attrs.frozen
 class Notes(Call["list[str]"]):
+    who: str
+
+
+@attrs.frozen
+class Entry(Call[None]):
+    """A note that is asked for."""
+
+    who: str
+    text: str
+
+
+@attrs.frozen
+class Ask(Call[int]):
+    """Have an actor elsewhere add one there."""
+
+    shards: Ref[Any]
     who: str
 
 
@@ -138,6 +156,10 @@ class Account(Actor):
         self.notes.append(msg.text)
 
     @handles
+    def entry(self, msg: Entry) -> None:
+        self.notes.append(msg.text)
+
+    @handles
     def read(self, msg: Notes) -> list[str]:
         return self.notes
 
@@ -173,6 +195,28 @@ class Account(Actor):
     @handles
     def keyless(self, msg: Keyless) -> None:
         """Never reached."""
+
+
+class Asker(Actor):
+    """Asks others."""
+
+    @handles
+    async def ask(self, msg: Ask) -> int:
+        return await msg.shards.call(Add(msg.who), None)
+
+
+class Doomed(Account):
+    """Once it has noted ``doom``: its process is killed at the first message that leaves it after
+    this actor's end."""
+
+    async def on_stop(self, exit: Exit) -> None:
+        if "doom" in self.notes:
+            Link.send = killed_by_messages  # type: ignore[method-assign]
+
+
+def killed_by_messages(link: Link, frame: Any) -> None:
+    if isinstance(frame, Message | GivenBack):
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 @attrs.frozen

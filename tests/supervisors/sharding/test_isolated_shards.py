@@ -17,8 +17,12 @@ from tests.actors.isolation.far_actors import real
 from tests.supervisors.sharding.sharded import (
     Account,
     Add,
+    Ask,
+    Asker,
     Began,
+    Doomed,
     Ended,
+    Entry,
     Hold,
     Kill,
     Note,
@@ -161,6 +165,69 @@ async def test_shards_move_between_processes_and_lose_no_message() -> None:
                 assert after in (before + 1, 1)
         assert watcher._place.actor.wrong == []
         assert len((await shards.call(GetShards())).hosts) == 2
+
+
+@real
+async def test_what_moves_to_another_process_keeps_its_order() -> None:
+    """Calls and one-way messages alike, all of them behind a message that takes long."""
+    async with open_system() as system:
+        shards = await system.start(Shards(Child(Account), key="who", count=8, processes=1))
+        keys = KEYS[:8]
+        async with trio.open_nursery() as nursery:
+            for key in keys:
+                nursery.start_soon(shards.call, Hold(key, 0.5), None)
+            await trio.testing.wait_all_tasks_blocked()
+            for number in range(6):
+                for key in keys:
+                    if number % 2:
+                        nursery.start_soon(shards.call, Entry(key, str(number)), None)
+                    else:
+                        shards.cast(Note(key, str(number)))
+                await trio.testing.wait_all_tasks_blocked()
+            await shards.call(Where("other"))
+            await shards.call(Resize(2), None)
+        for key in keys:
+            assert await shards.call(Notes(key)) == list("012345"), key
+
+
+@real
+async def test_what_was_given_back_outlives_the_process_that_did_not_get_to_say_so() -> None:
+    async with open_system() as system:
+        shards = await system.start(Shards(Child(Doomed), key="who", count=2, processes=1))
+        key = next(each for each in KEYS if shard_of_key(each, 2) == 1)
+        await shards.call(Entry(key, "doom"))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(shards.call, Hold(key, 0.3), None)
+            await trio.testing.wait_all_tasks_blocked()
+            shards.cast(Note(key, "one"))
+            nursery.start_soon(shards.call, Entry(key, "two"), None)
+            await trio.testing.wait_all_tasks_blocked()
+            shards.cast(Note(key, "three"))
+            # It is the other key's turn by now: the process has passed on what came before.
+            await shards.call(Where("other"))
+            await shards.call(Resize(2), None)
+        assert await shards.call(Notes(key)) == ["one", "two", "three"]
+
+
+@real
+async def test_the_call_of_an_isolated_actor_moves_between_hosts_that_are_not() -> None:
+    async with open_system() as system:
+        shards = await system.start(Shards(Child(Account), key="who", count=2))
+        asker = await system.start(Child(Asker, isolation="process"))
+        key = next(each for each in KEYS if shard_of_key(each, 2) == 1)
+        answers: list[int] = []
+
+        async def ask() -> None:
+            answers.append(await asker.call(Ask(shards, key), None))
+
+        await ask()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(shards.call, Hold(key, 0.5), None)
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.start_soon(ask)
+            await trio.sleep(0.2)
+            await shards.call(Resize(2), None)
+        assert answers == [1, 1]
 
 
 @real
