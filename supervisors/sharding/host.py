@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from actors.place import Place
     from actors.replies import Slot
     from actors.runtime.stages import Steps
+    from supervisors.crew import Then
     from supervisors.policy import Verdict
     from supervisors.sharding.policy import Key
     from supervisors.tree import Entry
@@ -211,6 +212,10 @@ class ShardHost(Crew):
         self._by_place[entry.place] = entity
         return entity
 
+    def _launch(self, entry: Entry, then: Then) -> None:
+        super()._launch(entry, then)
+        hand_down(entry.place)
+
     def _after_start(self, entry: Entry, failure: BaseException | None) -> None:
         """It is up, or has failed to come up for the first time: then whoever waits is told why."""
         place = entry.place
@@ -221,7 +226,8 @@ class ShardHost(Crew):
         if entity.leaving == "moved":
             self._forget_moved(entity)
             return
-        drain(place, lambda item: fail(place, item, failure))
+        for each in {place, place.ref._place}:
+            drain(each, lambda item: fail(place, item, failure))
         if self._terms.per_key:
             self._forget(entry)
         else:
@@ -348,6 +354,14 @@ def send(place: Place, message: object, slot: Any, origin: Any) -> None:
     mailbox.append((message, slot, *origin, EXEMPT))
     if place.idle:
         place.scheduler.schedule(place)
+
+
+def hand_down(place: Place) -> None:
+    """Who lives in a place may have brought another one in which he is spoken to, by the same ref:
+    what has come before that goes there."""
+    spoken_to = place.ref._place
+    if spoken_to is not place:
+        drain(place, lambda item: calls.hand_on(spoken_to, item))
 
 
 def drain(place: Place, give: Callable[[Any], object]) -> None:

@@ -44,7 +44,7 @@ class Shards(Child[A]):
     ``each``
         ``"key"``: an actor for each key; ``"shard"``: one for each shard, running from the start,
         for all of its keys. That of the actor's class unless given: ``"key"``, a ``Mediator``'s
-        ``"shard"``
+        ``"shard"``, and only that if it has workflows
     ``idle``
         seconds after which the actor of a key is stopped that nothing was sent to, and that has
         neither timer nor task nor an answer to give; the next message starts it again. None: never
@@ -96,6 +96,16 @@ class Shards(Child[A]):
             )
         knows = sharded(spec)
         per_key = (each or ("key" if knows is None else knows.sharded_by)) == "key"
+        if (
+            per_key
+            and knows is not None
+            and knows.sharded_by == "shard"
+            and knows.shard_companion(spec, count) is not None
+        ):
+            raise ValueError(
+                f"Shards each is 'shard' for {spec.label}, whose actors take over whole shards of "
+                "what they share: leave it out. Got: each='key'"
+            )
         seconds = inf if idle is None else check_seconds("Shards idle (None for never)", idle)
         if seconds < inf and not per_key:
             raise ValueError(f"Shards idle is for each='key': a shard stays. Got: {idle!r}")

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trio
 
-from actors import ActorDied, Killed, Refusal, open_system
+from actors import Actor, ActorDied, Killed, Refusal, handles, open_system
 from mediators import (
     Handle,
     JournalFormat,
+    Mediator,
     MemoryJournal,
     NoSuchWorkflow,
     SqliteJournal,
@@ -42,6 +43,7 @@ from tests.mediators.sharded_shop import (
     Waits,
     shop,
 )
+from tests.supervisors.sharding.sharded import Hold
 
 if TYPE_CHECKING:
     from actors import Ref, System
@@ -62,6 +64,32 @@ async def test_workflows_run_in_the_shard_of_their_id(system: System) -> None:
     assert all(handle.mediator == shards for handle in handles)
     assert [await handle.status() for handle in handles] == [Status.DONE] * len(IDS)
     assert await handles[0].result() == "order-0 paid, shipped"
+
+
+def test_workflows_are_not_for_an_actor_for_each_key() -> None:
+    """Each would take its whole shard over, with all that runs there."""
+    with pytest.raises(ValueError, match=r"each is 'shard' for Here.*leave it out. Got: each='k"):
+        Shards(Child(shop()), each="key")
+
+
+class Teller(Actor):
+    """Somebody's component."""
+
+    @handles
+    async def hold(self, msg: Hold) -> str:
+        await trio.sleep(msg.seconds)
+        return f"{msg.who} held"
+
+
+class Desk(Mediator):
+    """Without workflows: there may be one for each key."""
+
+    components = [Child(Teller)]
+
+
+async def test_a_mediator_of_a_key_hears_its_first_message(system: System) -> None:
+    shards = await system.start(Shards(Child(Desk), key="who", each="key", count=4))
+    assert await shards.call(Hold("a", 1.0)) == "a held"
 
 
 async def test_one_journal_has_all_shards(system: System, tmp_path: Path) -> None:
