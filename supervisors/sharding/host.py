@@ -21,7 +21,7 @@ from supervisors.crew import Crew
 from supervisors.policy import verdict
 from supervisors.sharding.messages import Keyed, Own, Release, Released, Returned
 from supervisors.sharding.policy import shard_of_key
-from supervisors.specs import Backoff, Child, takes_of
+from supervisors.specs import Backoff, Child, takes_of, with_changes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -125,6 +125,9 @@ class ShardHost(Crew):
         companion: Ref[Any] | None,
     ) -> None:
         self._child = child
+        self._spec = with_changes(child, restart="transient")
+        """As they are entered: whether one comes again is decided here, also of a temporary one
+        that leaves while messages wait."""
         self._terms = terms
         self._number = number
         self._owned = set(owned)
@@ -206,7 +209,7 @@ class ShardHost(Crew):
     # -- entities
 
     def _enter_entity(self, key: str, shard: int) -> Entity:
-        entry = self._enter(self._child, key)
+        entry = self._enter(self._spec, key)
         entity = self._entities[key] = Entity(key, shard, entry)
         entity.last = trio.current_time()
         self._by_place[entry.place] = entity

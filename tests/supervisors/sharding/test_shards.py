@@ -295,6 +295,43 @@ class Slow(Account):
         await super().on_stop(exit)
 
 
+@pytest.mark.parametrize("restart", ["permanent", "transient", "temporary"])
+async def test_who_leaves_loses_no_message_however_it_is_restarted(
+    system: System, owners: Owners, restart: Any
+) -> None:
+    shards = await start(system, owners, Child(Slow, owners, restart=restart), idle=1.0, count=2)
+    await shards.call(Add("a"))
+    await trio.sleep(1.5)
+    assert await shards.call(Add("a")) == 1
+    key = next(f"key-{n}" for n in range(100) if shard_of_key(f"key-{n}", 2) == 1)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(shards.call, Hold(key, 1.0), None)
+        await wait_all_tasks_blocked()
+        shards.cast(Note(key, "waits"))
+        await shards.call(Resize(2), None)
+    assert await shards.call(Notes(key)) == ["waits"]
+
+
+async def test_who_is_temporary_is_not_started_again_for_what_waits(
+    system: System, owners: Owners
+) -> None:
+    shards = await start(system, owners, Child(Account, owners, restart="temporary"))
+    errors: list[type] = []
+
+    async def ask(message: Any) -> None:
+        try:
+            await shards.call(message)
+        except Exception as error:
+            errors.append(type(error))
+
+    async with trio.open_nursery() as nursery:
+        for message in (Hold("a", 1.0), Break("a"), Add("a")):
+            nursery.start_soon(ask, message)
+            await wait_all_tasks_blocked()
+    assert errors == [ActorDied, NoSuchActor]
+    assert await shards.call(Add("a")) == 1
+
+
 async def test_passivation_loses_no_message(system: System, owners: Owners) -> None:
     """Messages come all the time, also while their actor is leaving."""
     shards = await start(system, owners, Child(Slow, owners), idle=1.0)
