@@ -95,6 +95,11 @@ class IdleTimer(Unasked):
         self._last = trio.current_time()
         self._timer: Timer | None = place.scheduler.timers.after(seconds, self._fire)
 
+    @property
+    def running(self) -> bool:
+        """Its message is still to come in this quiet spell."""
+        return self._timer is not None or self._queued
+
     def touch(self, message: object) -> None:
         """A message is about to be handled, or was: the quiet spell begins anew. The timer's own
         message is no sign of life."""

@@ -46,8 +46,9 @@ class Shards(Child[A]):
         for all of its keys. That of the actor's class unless given: ``"key"``, a ``Mediator``'s
         ``"shard"``, and only that if it has workflows
     ``idle``
-        seconds after which the actor of a key is stopped that nothing was sent to, and that has
-        neither timer nor task nor an answer to give; the next message starts it again. None: never
+        seconds after which the actor of a key is stopped that nothing was sent to, and that
+        has nothing to do: no timer, timeout, task or answer to give, and nobody below who has. One
+        with a process below it stays. The next message starts it again. None: never
     ``id``, ``name``, ``restart``, ``start_timeout``, ``mailbox``, ``shutdown``
         as for a ``Child``
 

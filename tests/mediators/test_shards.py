@@ -27,7 +27,7 @@ from mediators import (
 from mediators.journal.protocol import JournalUnreachable
 from mediators.verbs import Fork, ListWorkflows, SendSignal
 from observers.records import listed
-from supervisors import Child, GetShards, Resize, Shards
+from supervisors import Child, CountChildren, GetShards, Resize, Shards, WhichChildren
 from supervisors.sharding.policy import shard_of_key
 from tests.actors.isolation.far_actors import real
 from tests.mediators.sharded_shop import (
@@ -90,6 +90,14 @@ class Desk(Mediator):
 async def test_a_mediator_of_a_key_hears_its_first_message(system: System) -> None:
     shards = await system.start(Shards(Child(Desk), key="who", each="key", count=4))
     assert await shards.call(Hold("a", 1.0)) == "a held"
+
+
+async def test_a_mediator_is_not_idle_while_a_component_is_at_work(system: System) -> None:
+    shards = await system.start(Shards(Child(Desk), key="who", each="key", count=1, idle=1.0))
+    assert await shards.call(Hold("a", 20.0), None) == "a held"
+    await trio.sleep(2)
+    (host,) = await shards.call(WhichChildren())
+    assert (await host.ref.call(CountChildren())).active == 0
 
 
 async def test_one_journal_has_all_shards(system: System, tmp_path: Path) -> None:

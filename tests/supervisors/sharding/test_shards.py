@@ -9,7 +9,18 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from actors import Actor, ActorDied, NoSuchActor, Ref, StartFailed, System, Unhandled, handles
+from actors import (
+    Actor,
+    ActorDied,
+    Idle,
+    NoSuchActor,
+    Ref,
+    StartFailed,
+    StateMachine,
+    System,
+    Unhandled,
+    handles,
+)
 from actors.testing import dead_letters
 from supervisors import (
     Backoff,
@@ -45,6 +56,7 @@ from tests.supervisors.sharding.sharded import (
     Note,
     Notes,
     Owners,
+    Rang,
     Wake,
     Where,
 )
@@ -285,6 +297,55 @@ async def test_who_has_something_to_do_is_not_idle(system: System, owners: Owner
     assert await shards.call(Notes("timer")) == ["rang"]
     await trio.sleep(20)
     assert owners.alive == {}
+
+
+class Door(StateMachine):
+    """Shuts by itself."""
+
+    initial = "shut"
+
+    def __init__(self, owners: Owners) -> None:
+        self.owners = owners
+
+    def on_start(self) -> None:
+        self.owners.began(self)
+
+    def on_stop(self, exit: Any) -> None:
+        self.owners.ended(self)
+
+    @handles(state="shut")
+    def open(self, msg: Add) -> int:
+        self.become("open")
+        self.state_timeout(20.0, Rang())
+        return 1
+
+    @handles(state="open")
+    def shut(self, msg: Rang) -> None:
+        self.owners.log.append("shut")
+        self.become("shut")
+
+
+class Dozing(Account):
+    """Notes that it was idle."""
+
+    async def on_start(self) -> None:
+        await super().on_start()
+        self.idle_after(20.0)
+
+    @handles
+    def dozes(self, msg: Idle) -> None:
+        assert self.owners is not None
+        self.owners.log.append("idle")
+
+
+@pytest.mark.parametrize(("cls", "noted"), [(Door, "shut"), (Dozing, "idle")])
+async def test_who_waits_for_a_timeout_is_not_idle(
+    system: System, owners: Owners, cls: Any, noted: str
+) -> None:
+    shards = await start(system, owners, Child(cls, owners), idle=1.0)
+    await shards.call(Add("a"))
+    await trio.sleep(30)
+    assert owners.log == ["+a", noted, "-a"]
 
 
 class Slow(Account):
