@@ -245,10 +245,10 @@ class ShardHost(Crew):
             decision = "restart" if waits or not self._terms.per_key else "remove"
         if entity.leaving is None:
             reports.child_exited(self._place, entry, exit, decision)
+        entity.leaving = None
         if decision == "remove":
             self._forget(entry)
         elif is_orderly(exit):
-            entity.leaving = None
             lifecycle.settle(place, "restarting")
             self._launch(entry, self._after_restart)
         else:

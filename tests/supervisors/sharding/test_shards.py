@@ -393,6 +393,27 @@ async def test_who_is_temporary_is_not_started_again_for_what_waits(
     assert await shards.call(Add("a")) == 1
 
 
+class Clumsy(Account):
+    """Falls at its first leaving."""
+
+    async def on_stop(self, exit: Any) -> None:
+        await super().on_stop(exit)
+        await trio.sleep(1.0)
+        assert self.owners is not None
+        if self.owners.log.count("-a") == 1:
+            raise RuntimeError("not again")
+
+
+async def test_who_falls_while_it_leaves_can_leave_again(system: System, owners: Owners) -> None:
+    shards = await start(system, owners, Child(Clumsy, owners), idle=1.0)
+    await shards.call(Add("a"))
+    await trio.sleep(1.5)
+    assert owners.log == ["+a", "-a"]
+    assert await shards.call(Add("a"), None) == 1
+    await trio.sleep(10)
+    assert owners.log == ["+a", "-a", "+a", "-a"]
+
+
 async def test_passivation_loses_no_message(system: System, owners: Owners) -> None:
     """Messages come all the time, also while their actor is leaving."""
     shards = await start(system, owners, Child(Slow, owners), idle=1.0)
