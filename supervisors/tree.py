@@ -286,7 +286,8 @@ class Supervising(Actor):
         if failed.entry.spec.backoff is None:
             self._count(failed.entry, failed.exit)
 
-    def _give_up(self, entry: Entry, exit: Exit) -> None:
+    def _limit_exceeded(self, entry: Entry, exit: Exit) -> RestartLimitExceeded:
+        """The error of one restart too many."""
         flags = self._tree.flags
         backoff = entry.spec.backoff
         allowed = (
@@ -301,6 +302,10 @@ class Supervising(Actor):
             ref=self._place.ref,
         )
         error.__cause__ = exit.exception if isinstance(exit, Crashed) else None
+        return error
+
+    def _give_up(self, entry: Entry, exit: Exit) -> None:
+        error = self._limit_exceeded(entry, exit)
         reports.gave_up(self._place, error)
         if self._place.ending is None:
             self._place.ending = Crashed(error)

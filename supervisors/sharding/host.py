@@ -222,12 +222,24 @@ class ShardHost(Crew):
         if entity.leaving == "moved":
             self._forget_moved(entity)
             return
-        for each in {place, place.ref._place}:
-            drain(each, lambda item: fail(place, item, failure))
+        self._fail_queue(place, failure)
         if self._terms.per_key:
             self._forget(entry)
         else:
             self._restart_later(entry, Crashed(failure), self._after_restart)
+
+    def _fail_queue(self, place: Place, failure: BaseException) -> None:
+        for each in {place, place.ref._place}:
+            drain(each, lambda item: fail(place, item, failure))
+
+    def _give_up(self, entry: Entry, exit: Exit) -> None:
+        """On this actor, which is no other's concern: who waits for it is told, and its next
+        message finds a new one. A shard's own comes again all the same."""
+        error = self._limit_exceeded(entry, exit)
+        reports.gave_up(self._place, error)
+        self._fail_queue(entry.place, error)
+        if self._terms.per_key:
+            self._forget(entry)
 
     def _ended(self, entry: Entry, exit: Exit) -> None:
         entity = self._by_place[entry.place]
@@ -404,7 +416,7 @@ def fail(place: Place, item: Any, failure: BaseException) -> None:
     if slot is not None:
         slot.fail(failure)
     else:
-        place.scheduler.dead_letter(place, item, f"it did not start: {failure}")
+        place.scheduler.dead_letter(place, item, str(failure))
 
 
 def handled(place: Place) -> tuple[Slot | None, Any]:

@@ -53,7 +53,9 @@ class Shards(Child[A]):
         as for a ``Child``
 
     An actor that has crashed is started again, after the ``Backoff`` of its ``Child``, if messages
-    wait for it; else with its next message. The ``isolation`` of the ``Child`` says how the
+    wait for it; else with its next message. One that has crashed more often in a row than the
+    ``limit`` of the ``Backoff`` is given up: what waits for it fails with ``RestartLimitExceeded``,
+    and its next message starts another. The ``isolation`` of the ``Child`` says how the
     processes are isolated, and its ``memory_limit`` is that of each process. A process that has
     died is started again, and its shards with it; what was not begun is handled then, what was has
     failed with ``ActorDied``, and is lost if it was one-way. ``Resize(n)`` changes the number of

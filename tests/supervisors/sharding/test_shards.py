@@ -36,6 +36,7 @@ from supervisors import (
     ReplaceChild,
     Resize,
     RestartChild,
+    RestartLimitExceeded,
     Shards,
     StartChild,
     StillMoving,
@@ -217,6 +218,36 @@ async def test_many_crashes_are_not_the_end_of_the_host(system: System, owners: 
         with pytest.raises(ActorDied):
             await shards.call(Break(f"key-{number}"))
     assert [each.up for each in (await shards.call(GetShards())).hosts] == [True]
+
+
+async def test_an_actor_that_is_given_up_is_no_other_keys_concern(
+    system: System, owners: Owners
+) -> None:
+    child = Child(Account, owners, backoff=Backoff(0.01, 0.1, limit=2))
+    shards = await start(system, owners, child)
+    letters = dead_letters(system)
+    await shards.call(Add("good"))
+    errors: list[type] = []
+
+    async def ask(message: Any) -> None:
+        try:
+            await shards.call(message, None)
+        except Exception as error:
+            errors.append(type(error))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ask, Hold("bad", 1.0))
+        await wait_all_tasks_blocked()
+        for _ in range(3):
+            nursery.start_soon(ask, Break("bad"))
+            await wait_all_tasks_blocked()
+        shards.cast(Note("bad", "lost"))
+        nursery.start_soon(ask, Add("bad"))
+    assert errors == [ActorDied, ActorDied, ActorDied, RestartLimitExceeded]
+    assert [each.message for each in letters] == [Note("bad", "lost")]
+    await trio.sleep(1)
+    assert await shards.call(Add("bad")) == 1
+    assert await shards.call(Add("good")) == 2
 
 
 class Fragile(Actor):
