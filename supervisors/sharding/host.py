@@ -401,7 +401,7 @@ def hand_down(place: Place) -> None:
         drain(place, lambda item: calls.hand_on(spoken_to, item))
 
 
-def drain(place: Place, give: Callable[[Any], object]) -> None:
+def drain(place: Place, give: Callable[[Any], None]) -> None:
     """Empty the queue of a place."""
     mailbox, place.mailbox = place.mailbox, None
     if mailbox is not None:

@@ -149,10 +149,23 @@ class ShardRouter(Crew):
             calls.pass_on(self._place, self._place_of(message.shard), message)
             return
         slot, origin = handled(self._place)
+        if len(move.held) >= self._place.spec.mailbox:
+            self._full(message, slot, origin)
+            return
         if slot is not None:
             slot.taken = True
             slot.holder = None
         move.held.append((message, slot, origin))
+
+    def _full(self, message: Keyed, slot: Slot | None, origin: Any) -> None:
+        """No more is held for a shard that moves than may queue here."""
+        place = self._place
+        if slot is not None:
+            slot.fail(calls.full(place, message.message, place.open_mailbox()))
+        else:
+            place.scheduler.dead_letter(
+                place, (message.message, None, *origin), "the mailbox is full"
+            )
 
     def _place_of(self, shard: int) -> Place:
         return self._hosts[self._table[shard]].place

@@ -50,7 +50,11 @@ class Shards(Child[A]):
         has nothing to do: no timer, timeout, task or answer to give, and nobody below who has. One
         with a process below it stays. The next message starts it again. None: never
     ``id``, ``name``, ``restart``, ``start_timeout``, ``mailbox``, ``shutdown``
-        as for a ``Child``
+        as for a ``Child``; the same ``mailbox`` bounds what is held for each shard that moves
+
+    Nobody waits for room in the mailbox of an actor, also not who uses ``send()``: the message has
+    been taken from the mailbox of the shards by then. If it is full a call fails with
+    ``MailboxFull``, and a one-way message is a dead letter.
 
     An actor that has crashed is started again, after the ``Backoff`` of its ``Child``, if messages
     wait for it; else with its next message. One that has crashed more often in a row than the

@@ -13,6 +13,7 @@ from actors import (
     Actor,
     ActorDied,
     Idle,
+    MailboxFull,
     NoSuchActor,
     Ref,
     StartFailed,
@@ -500,6 +501,45 @@ async def test_messages_wait_while_their_shard_moves_and_keep_their_order(
         # Whoever was stopped has forgotten what it was told before; nothing is missing since.
         assert notes == [str(number) for number in range(int(notes[0]), 40)]
         assert int(notes[0]) <= 1
+
+
+async def test_no_more_is_held_for_a_moving_shard_than_may_queue(
+    system: System, owners: Owners
+) -> None:
+    shards = await start(system, owners, Child(Slow, owners), count=2, mailbox=3)
+    letters = dead_letters(system)
+    key = next(f"key-{n}" for n in range(100) if shard_of_key(f"key-{n}", 2) == 1)
+    await shards.call(Add(key))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(partial(shards.call, Resize(2), None))
+        await wait_all_tasks_blocked()
+        for number in range(5):
+            shards.cast(Note(key, str(number)))
+            await wait_all_tasks_blocked()
+        with pytest.raises(MailboxFull):
+            await shards.call(Add(key))
+        # The other shard stays where it is.
+        other = next(f"key-{n}" for n in range(100) if shard_of_key(f"key-{n}", 2) == 0)
+        assert await shards.call(Add(other)) == 1
+    assert await shards.call(Notes(key)) == ["0", "1", "2"]
+    assert [each.message for each in letters] == [Note(key, "3"), Note(key, "4")]
+
+
+async def test_who_is_too_slow_for_his_mailbox_refuses_calls_and_loses_the_rest(
+    system: System, owners: Owners
+) -> None:
+    shards = await start(system, owners, Child(Account, owners, mailbox=3))
+    letters = dead_letters(system)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(shards.call, Hold("a", 1.0))
+        await wait_all_tasks_blocked()
+        for number in range(5):
+            await shards.send(Note("a", str(number)))
+        await wait_all_tasks_blocked()
+        with pytest.raises(MailboxFull):
+            await shards.call(Add("a"))
+    assert await shards.call(Notes("a")) == ["0", "1", "2"]
+    assert [each.message for each in letters] == [Note("a", "3"), Note("a", "4")]
 
 
 async def test_what_is_begun_when_a_shard_moves_is_finished_and_the_rest_moves(
