@@ -20,6 +20,8 @@ from actors.replies import Slot
 from actors.runtime import calls
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from actors.isolation.link import Link
     from actors.place import Place
 
@@ -109,14 +111,14 @@ class Ticket:
 
 
 class Inlet:
-    """The way in to one place here."""
+    """The way in to one place here; None: to one that is no more."""
 
     __slots__ = ("_place", "_told", "_took", "link", "number", "offered")
 
-    def __init__(self, link: Link, number: int, place: Place) -> None:
+    def __init__(self, link: Link, number: int, place: Place | None) -> None:
         self.link = link
         self.number = number
-        self._place = weak(place)
+        self._place: Callable[[], Place | None] = _nobody if place is None else weak(place)
         self._took = 0
         self._told = 0
         self.offered = False
@@ -175,6 +177,10 @@ class Inlet:
             self.link.send(Failed(frame.number, fault_of(error)))
         else:
             logger.warning("A message from another process is lost: %s", error)
+
+
+def _nobody() -> None:
+    """In place of a reference to somebody."""
 
 
 def answer_of(arrival: Arrival, link: Link) -> Answer | Refused | Failed:

@@ -91,8 +91,10 @@ class Link(ABC):
         self._inlets: dict[int, Inlet] = {}
         self._numbers: WeakKeyDictionary[Place, int] = WeakKeyDictionary()
         self._fars: WeakValueDictionary[int, FarPlace] = WeakValueDictionary()
+        self._lost: WeakValueDictionary[int, FarPlace] = WeakValueDictionary()
+        """What stands for places of this end that are no more, by the numbers they had."""
         self._kept: set[Place] = set()
-        """Those of them that somebody watches, or where something waits, whoever has a ref."""
+        """Those far places that somebody watches, or where something waits, whoever has a ref."""
         self._main: FarPlace | Place | None = None
         self._watchers: set[FarWatcher] = set()
         """Those of the other end who wait for the end of somebody here."""
@@ -152,10 +154,14 @@ class Link(ABC):
         """The address of a place, for the other end."""
         if place is self._main:
             return f.Address(True, MAIN)
-        if isinstance(place, FarPlace) and place.link is self:
+        if not isinstance(place, FarPlace) or place.link is not self:
+            number = self.admit(place)
+        elif self._lost.get(place.number) is place:
+            number = place.number
+        else:
             return f.Address(True, place.number)
         name = factory_name(place.spec.factory)
-        return f.Address(False, self.admit(place), place.path, name, place.incarnation)
+        return f.Address(False, number, place.path, name, place.incarnation)
 
     def hear(self, address: f.Address, echo: bool = False) -> Place:
         """The place of an address that has come from the other end. ``echo``: the address is one of
@@ -185,9 +191,13 @@ class Link(ABC):
             self._kept.discard(far)
 
     def _nowhere(self, address: f.Address) -> Place:
-        """The other end speaks of a place that nobody here has any more."""
-        place = FarPlace(self, address.id, address.path, address.name, address.incarnation)
-        place.lose(NoSuchActor("The place is gone."))
+        """The other end speaks of a place that nobody here has any more. As long as it is spoken of
+        here, too, it is one and the same, under the number it had."""
+        place = self._lost.get(address.id)
+        if place is None:
+            place = FarPlace(self, address.id, address.path, address.name, address.incarnation)
+            place.lose(NoSuchActor("The place is gone."))
+            self._lost[address.id] = place
         return place
 
     # -- out
@@ -251,7 +261,10 @@ class Link(ABC):
     def _arrived(self, frame: f.Message) -> None:
         inlet = self._inlets.get(frame.target)
         if inlet is None:
-            raise f.BrokenLink(f"A message to a place that was never spoken of: {frame.target}")
+            if not MAIN < frame.target <= self._number:
+                raise f.BrokenLink(f"A message to a place that was never spoken of: {frame.target}")
+            # The place is no more, and its inlet was let go.
+            inlet = self._inlets[frame.target] = Inlet(self, frame.target, None)
         if not inlet.offered:
             inlet.offered = True
             self._offer(inlet)
