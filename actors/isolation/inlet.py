@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import deque
 from time import perf_counter
 from typing import TYPE_CHECKING
 from weakref import ref as weak
@@ -113,12 +114,16 @@ class Ticket:
 class Inlet:
     """The way in to one place here; None: to one that is no more."""
 
-    __slots__ = ("_place", "_told", "_took", "link", "number", "offered")
+    __slots__ = ("_behind", "_came", "_place", "_told", "_took", "link", "number", "offered")
 
     def __init__(self, link: Link, number: int, place: Place | None) -> None:
         self.link = link
         self.number = number
         self._place: Callable[[], Place | None] = _nobody if place is None else weak(place)
+        self._came = 0
+        """The last message that was queued."""
+        self._behind: deque[tuple[int, int]] = deque()
+        """What never was, each with the one that was queued last before it."""
         self._took = 0
         self._told = 0
         self.offered = False
@@ -134,6 +139,9 @@ class Inlet:
         link = self.link
         # What comes back out of the stash has a lower number than was told of.
         if number > self._took:
+            behind = self._behind
+            while behind and behind[0][0] <= number:
+                number = behind.popleft()[1]
             self._took = number
             link.moved.add(self)
             if number - self._told > link.window // 4:
@@ -162,21 +170,29 @@ class Inlet:
         sender = None if frame.sender is None else link.hear(frame.sender)
         ids = (frame.id, frame.correlation, frame.cause)
         if calls.is_closed(place):
-            self.took(frame.number)
+            self._pass_over(frame.number)
             place.scheduler.refuse(place, (message, slot, sender, *ids))
             return
         mailbox = place.open_mailbox()
         mailbox.exempt += 1
         mailbox.append((message, slot, sender, *ids, Ticket(self, frame.number, slot)))
+        self._came = frame.number
         if place.idle:
             place.scheduler.schedule(place)
 
     def _refuse(self, frame: Message, error: BaseException) -> None:
-        self.took(frame.number)
+        self._pass_over(frame.number)
         if frame.call:
             self.link.send(Failed(frame.number, fault_of(error)))
         else:
             logger.warning("A message from another process is lost: %s", error)
+
+    def _pass_over(self, number: int) -> None:
+        """A message is not queued. It counts as taken once all that came before it is."""
+        if self._came > self._took and self.place is not None:
+            self._behind.append((self._came, number))
+        else:
+            self.took(number)
 
 
 def _nobody() -> None:

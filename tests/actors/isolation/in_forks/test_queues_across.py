@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -12,9 +14,12 @@ import trio
 from actors import (
     ActorDied,
     Crashed,
+    Process,
     Ref,
+    handles,
     open_system,
 )
+from actors.payloads import Undecodable
 from supervisors import (
     Child,
     one_for_one,
@@ -36,7 +41,72 @@ from tests.actors.isolation.in_forks.places import (
     named,
     next_incarnation,
     notes,
+    until,
 )
+from tests.actors.isolation.in_forks.wire_actors import Arm, Explosive, arm
+
+
+
+class Touchy(Doer):
+    """Cannot read everything."""
+
+    @handles
+    def arm(self, msg: Arm) -> int:
+        arm(os.getpid())
+        return os.getpid()
+
+    @handles
+    def explosive(self, msg: Explosive) -> int:
+        return 1
+
+
+@asynccontextmanager
+async def one_that_is_busy(window: int) -> AsyncIterator[Ref[Any]]:
+    """And cannot read what is sent to it."""
+    async with alone(Touchy, isolation=Process(window=window)) as (_, ref):
+        await ref.call(Arm())
+        async with trio.open_nursery() as nursery:
+
+            async def wait() -> None:
+                with pytest.raises(ActorDied):
+                    await ref.call(Do("wait"), timeout=None)
+
+            nursery.start_soon(wait)
+            await until(lambda: bool(ref._place.actor._link.flights))
+            yield ref
+            if ref.incarnation == 1:
+                os.kill(ref._place.actor._worker.pid, signal.SIGKILL)
+
+
+# -- what is on its way
+
+
+@real
+async def test_what_waits_before_a_message_that_cannot_be_read_outlives_a_crash() -> None:
+    async with one_that_is_busy(256) as ref:
+        for number in range(5):
+            ref.cast(Note(str(number)))
+        with pytest.raises(Undecodable):
+            await ref.call(Explosive("value"))
+        await trio.sleep(0.05)  # in which it would be told that all of them were taken
+        os.kill(ref._place.actor._worker.pid, signal.SIGKILL)
+        await next_incarnation(ref, 2)
+        assert await notes(ref, 5) == ["0", "1", "2", "3", "4"]
+
+
+@real
+async def test_a_message_that_cannot_be_read_makes_no_room_for_more() -> None:
+    async with one_that_is_busy(4) as ref:
+        for number in range(2):
+            ref.cast(Note(str(number)))
+        with pytest.raises(Undecodable):
+            await ref.call(Explosive("value"))
+        await trio.sleep(0.05)  # in which room would be made
+        for number in range(10):
+            ref.cast(Note(str(number)))
+        await trio.sleep(0.05)
+        assert len(ref._place.mailbox) >= 9
+
 
 # -- timers
 
