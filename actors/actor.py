@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, TypeVarTuple
 
 from actors.dispatch import NONE, Routes, callback_kind, route_tables
 from actors.exits import MailboxFull, Normal, is_orderly
-from actors.mailbox import CAUSE, CORRELATION, ID, MESSAGE, SENDER, TOKEN, is_exempt
+from actors.mailbox import CAUSE, CORRELATION, ID, MESSAGE, SENDER, follower_of
 from actors.messages import Envelope
 from actors.replies import Later
 from actors.runtime import calls, host
@@ -270,9 +270,9 @@ class Actor:
         item = identified(handled, place.scheduler.next_id)
         message = item[MESSAGE]
         item = (message, slot, *item[SENDER:6])
-        if is_exempt(handled) and handled[TOKEN].follows:
-            handled[TOKEN].set_aside()
-            item = (*item, handled[TOKEN])
+        token = follower_of(handled)
+        if token is not None:
+            item = (*item, token)
         # What is being handled is the very item set aside: see lifecycle.crash.
         if turn is not None:
             turn.item = item
@@ -284,6 +284,8 @@ class Actor:
                 ref=place.ref,
                 message=message,
             )
+        if token is not None:
+            token.set_aside(place)
         if slot is not None:
             slot.taken = True
         place.look()

@@ -19,7 +19,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any
 
 from actors.exits import Crashed
-from actors.mailbox import TOKEN, Exempt, Unasked, is_exempt, slot_of
+from actors.mailbox import TOKEN, Exempt, Unasked, follower_of, is_exempt, slot_of
 from actors.runtime import calls, lifecycle
 from actors.turns import make_item
 
@@ -253,7 +253,11 @@ class Machine:
         crash, it is never delivered again."""
         mailbox = place.mailbox
         assert mailbox is not None and mailbox.stash
-        return mailbox.stash.pop()
+        item = mailbox.stash.pop()
+        follower = follower_of(item)
+        if follower is not None:
+            follower.taken()
+        return item
 
     def _insert(self, place: Place) -> None:
         internals, self.internals = self.internals, []

@@ -40,8 +40,8 @@ class Token(Protocol):
     def taken(self) -> None:
         """The message has left the queue."""
 
-    def set_aside(self) -> None:
-        """The message was put into the stash; it will be taken once more."""
+    def set_aside(self, place: Place) -> None:
+        """The message was put into the stash of ``place``; it will be taken once more."""
 
     def passed_on(self) -> None:
         """The message was put into another queue as it is; it will be taken once more."""
@@ -54,7 +54,7 @@ class Unasked:
 
     follows = False
 
-    def set_aside(self) -> None:
+    def set_aside(self, place: Place) -> None:
         """Nothing to do."""
 
     def passed_on(self) -> None:

@@ -49,7 +49,7 @@ from actors.actor import Actor
 from actors.annotations import describe
 from actors.dispatch import handles
 from actors.machine import EVENT, OWN, STATE, UPDATE, Machine
-from actors.mailbox import is_exempt
+from actors.mailbox import follower_of, is_exempt
 from actors.validation import check_seconds
 
 if TYPE_CHECKING:
@@ -214,11 +214,11 @@ class StateMachine(Actor):
             raise RuntimeError("A message can be postponed only while it is being handled.")
         if machine.postponed:
             return
-        exempt = is_exempt(turn.item if turn is not None else place.item)
+        item = turn.item if turn is not None else place.item
         super().stash()
         machine.ask(place)
         machine.postponed = True
-        if exempt:
+        if is_exempt(item) and follower_of(item) is None:
             # A timeout, or an event of its own: it dies with the incarnation, as they do.
             stash = place.open_mailbox().stash
             assert stash is not None

@@ -82,12 +82,10 @@ class Ticket:
         link.incoming.took(self.number)
         inlet.took(self.number)
 
-    def set_aside(self) -> None:
+    def set_aside(self, place: Place) -> None:
         """It was put into the stash; a crash in the turn that has done that is its crash."""
         self.inlet.link.incoming.set_aside(self.number)
-        place = self.inlet.place
-        if place is not None:
-            place.request(self.settled)
+        place.request(self.settled)
 
     def passed_on(self) -> None:
         """It waits in another queue of this process, and was not begun."""

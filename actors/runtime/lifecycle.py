@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from actors import reports
 from actors.dispatch import NONE, PLAIN, TASK
 from actors.exits import Crashed, Killed, Normal, StartFailed, is_orderly
+from actors.mailbox import follower_of
 from actors.place import NO_ROUTES
 from actors.runtime import calls, host
 from actors.runtime.stages import Pending, Stage, drive
@@ -228,7 +229,9 @@ def crash(place: Place, error: BaseException, item: Any) -> None:
     mailbox = place.mailbox
     if mailbox is not None and mailbox.stash and mailbox.stash[-1] is item:
         # The message that crashed its actor is not delivered again, even if it was set aside.
-        mailbox.stash.pop()
+        follower = follower_of(mailbox.stash.pop())
+        if follower is not None:
+            follower.taken()
     if place.turn is not None:
         host.cancel_turn(place)
     else:
