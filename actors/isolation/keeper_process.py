@@ -138,7 +138,11 @@ class KeeperProcess:
         sys.stderr.flush()
         # Until the child has handlers of its own, a signal to it would be taken for one to us.
         signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except OSError:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)
+            raise
         if pid == 0:
             try:
                 os.setpgid(0, 0)
