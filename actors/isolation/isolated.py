@@ -241,6 +241,8 @@ class Isolated(Far):
     def start_failed(self, frame: f.StartFailed) -> None:
         """The actor there did not come up, and its process is about to end."""
         self._resolve_start(error_of(frame.fault, self._place, None))
+        assert self._watch is not None
+        self._watch.expect_end()
 
     def _too_slow(self) -> None:
         timeout = self._place.spec.start_timeout
