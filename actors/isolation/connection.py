@@ -12,6 +12,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 import trio
+from trio.lowlevel import enable_ki_protection
 
 from actors.isolation import frames as f
 
@@ -120,6 +121,7 @@ class Connection:
         """Something is to be written, or being written."""
         return bool(self._out or self._full or self._rest) or self._writer is None
 
+    @enable_ki_protection
     async def write(self) -> None:
         """Write what has come together, a packet at a time, until it is closed."""
         with trio.CancelScope(shield=True):
@@ -163,6 +165,7 @@ class Connection:
 
     # -- in
 
+    @enable_ki_protection
     async def read(self) -> None:
         """Read packets, and do what they say, until there are no more."""
         broken: f.BrokenLink | None = None

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import trio
+from trio.lowlevel import enable_ki_protection
 
 from actors.isolation.ends import End
 from actors.isolation.keeper_process import LARGEST
@@ -157,6 +158,7 @@ class Keeper:
         if all(data != each for each, _ in self._backlog):
             self._backlog.append((data, [os.dup(each) for each in descriptors]))
 
+    @enable_ki_protection
     async def _catch_up(self, control: socket.socket) -> None:
         """Send what has waited for room."""
         with trio.CancelScope(shield=True):
@@ -236,6 +238,7 @@ class Keeper:
         self._control = ours
         self.system.nursery.start_soon(self._listen, ours, name="keeper")
 
+    @enable_ki_protection
     async def _listen(self, control: socket.socket) -> None:
         with trio.CancelScope(shield=True):
             while True:
