@@ -56,6 +56,13 @@ def die_with_parent(number: int, parent: int) -> None:
         os._exit(1)  # it has ended already
 
 
+def flush_output() -> None:
+    """Write what was printed, if it can be: there may be nobody to read it, or nowhere to."""
+    for output in (sys.stdout, sys.stderr):
+        with suppress(Exception):
+            output.flush()
+
+
 class KeeperProcess:
     """The loop of a keeper: requests come in, notices go out, one line of JSON each."""
 
@@ -72,7 +79,10 @@ class KeeperProcess:
         self._wake.setblocking(False)
         wake.setblocking(False)
         self._writing = wake
-        signal.set_wakeup_fd(wake.fileno(), warn_on_full_buffer=False)
+        self._heed_signals()
+
+    def _heed_signals(self) -> None:
+        signal.set_wakeup_fd(self._writing.fileno(), warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.signal(signal.SIGTERM, self._leave)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -126,6 +136,9 @@ class KeeperProcess:
             with suppress(BaseException):
                 importlib.import_module(each)
         if new:
+            # Whatever they have made of the signals, and who has ended meanwhile.
+            self._heed_signals()
+            self._reap()
             gc.collect()
             gc.freeze()
             threads = len(os.listdir("/proc/self/task"))
@@ -134,8 +147,7 @@ class KeeperProcess:
 
     def _fork(self, descriptors: list[int]) -> int:
         keeper = os.getpid()
-        sys.stdout.flush()
-        sys.stderr.flush()
+        flush_output()
         # Until the child has handlers of its own, a signal to it would be taken for one to us.
         signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)
         try:

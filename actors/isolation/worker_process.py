@@ -11,7 +11,6 @@ import os
 import resource
 import signal
 import socket
-import sys
 from contextlib import suppress
 from functools import partial
 from itertools import count
@@ -23,7 +22,7 @@ from actors.isolation import frames as f
 from actors.isolation import stack as stacks
 from actors.isolation.connection import CHUNK
 from actors.isolation.faults import fault_of
-from actors.isolation.keeper_process import die_with_parent
+from actors.isolation.keeper_process import die_with_parent, flush_output
 from actors.isolation.page import NoPage, Page
 from actors.isolation.uplink import FAILED, Forwarding, Top, Uplink
 from actors.runtime.ids import IdRange
@@ -103,8 +102,7 @@ def exit_code(system: System) -> int:
 def leave(code: int) -> NoReturn:
     """End the process, whatever tasks and threads there are."""
     logging.shutdown()
-    sys.stdout.flush()
-    sys.stderr.flush()
+    flush_output()
     os._exit(code)
 
 
