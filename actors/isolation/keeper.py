@@ -12,6 +12,7 @@ import subprocess
 import sys
 from array import array
 from collections import deque
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,9 +47,13 @@ class Worker:
 
     def __init__(self, keeper: Keeper, number: int, ended: Callable[[End], object]) -> None:
         self._keeper = keeper
+        self._process = keeper._process
+        """That of the keeper as it was then."""
         self._number = number
         self._ended = ended
         self.pid = 0
+        self._handle = -1
+        """A descriptor of the process, which means no other that gets its number later."""
         self.warm = False
         self.end: End | None = None
         """How it ended, once it has."""
@@ -78,19 +83,39 @@ class Worker:
         the worker with it."""
         self._killing = True
         self.send(signal.SIGKILL)
-        if self.end is None and self._last is None:
+        if self.end is None and self._last is None and self._process is not None:
             timers = self._keeper.system.scheduler.timers
-            self._last = timers.after(PATIENCE, self._keeper.end)
+            self._last = timers.after(PATIENCE, self._process.kill)
 
     def send(self, number: int) -> None:
         """A signal; nothing happens if it has ended."""
         if self.end is None:
             self._keeper.ask(do="signal", id=self._number, signal=int(number))
 
+    def destroy(self) -> None:
+        """Kill it, and what it has started, by our own hand, now that its keeper is no more. The
+        kernel does it, too, unless it has changed its user meanwhile; and only to itself."""
+        if self._handle < 0:
+            return
+        with suppress(OSError):
+            try:
+                signal.pidfd_send_signal(self._handle, signal.SIGKILL)
+            except ProcessLookupError:
+                if state_of(self.pid) != "X":
+                    return  # somebody else has its number, so nobody has its group
+            os.killpg(self.pid, signal.SIGKILL)
+
+    @property
+    def gone(self) -> bool:
+        """Whether it has ended, as far as can be seen without its keeper."""
+        return not self.pid or state_of(self.pid) in "ZX"
+
     def told(self, notice: dict[str, Any]) -> None:
         """What the keeper says of it."""
         if "pid" in notice:
             self.pid, self.warm = notice["pid"], notice["warm"]
+            with suppress(OSError):
+                self._handle = os.pidfd_open(self.pid)
             then, self._then = self._then, None
             if then is not None:
                 then()
@@ -107,6 +132,9 @@ class Worker:
             for timer in (self._hard, self._last):
                 if timer is not None:
                     timer.cancel()
+            if self._handle >= 0:
+                os.close(self._handle)
+                self._handle = -1
             self._ended(end)
 
 
@@ -177,11 +205,6 @@ class Keeper:
                     self._backlog.popleft()
                     _close_all(descriptors)
 
-    def end(self) -> None:
-        """End it at once: the kernel ends its workers with it."""
-        if self._process is not None:
-            self._process.kill()
-
     def retire(self) -> None:
         """Have it leave, now that it keeps nobody, and go on meanwhile."""
         process = self._let_go()
@@ -199,6 +222,7 @@ class Keeper:
                 process.wait()
         workers, self.workers = self.workers, {}
         for worker in workers.values():
+            worker.destroy()
             worker.over(End(None))
 
     def _let_go(self) -> subprocess.Popen[bytes] | None:
@@ -206,6 +230,9 @@ class Keeper:
         process, self._process = self._process, None
         if control is not None:
             trio.lowlevel.notify_closing(control)
+            # A fork of this process may have it as well: the keeper is told all the same.
+            with suppress(OSError):
+                control.shutdown(socket.SHUT_RDWR)
             control.close()
         while self._backlog:
             _close_all(self._backlog.popleft()[1])
@@ -265,20 +292,26 @@ class Keeper:
             del self.workers[notice["id"]]
 
     async def _lost(self) -> None:
-        """The keeper has ended, by somebody else's hand or by what it has imported: the kernel ends
-        its workers with it. The next start makes another."""
+        """The keeper has ended, by somebody else's hand or by what it has imported, or it hears
+        nothing any more: its workers end with it. The next start makes another."""
         process = self._let_go()
         if process is None:
             return
+        process.kill()
         process.wait()
         logger.error("The keeper of processes has ended (%s), and its workers with it", process)
         workers, self.workers = self.workers, {}
         if any(not each.pid for each in workers.values()):
             self._import_failed()
         for worker in workers.values():
-            while worker.pid and state_of(worker.pid) not in "ZX":  # noqa: ASYNC110
-                await trio.sleep(_PAUSE)
-            worker.over(End(None))
+            worker.destroy()
+        late = trio.current_time() + PATIENCE
+        while workers:
+            for number, worker in list(workers.items()):
+                if worker.gone or trio.current_time() > late:
+                    del workers[number]
+                    worker.over(End(None))
+            await trio.sleep(_PAUSE)
 
 
 class Keepers:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
+import subprocess
 import textwrap
 import time
 from contextlib import suppress
@@ -22,6 +24,7 @@ from actors import (
     Shutdown,
     StartFailed,
     System,
+    handles,
     open_system,
 )
 from actors.isolation import keeper as keepers
@@ -29,9 +32,11 @@ from actors.telemetry import ProcessStarted
 from supervisors import Child, DynamicSupervisor, StartChild, one_for_one
 from tests.actors.isolation.far_actors import Fail, Far, Note, Pid, Plus, Slowly
 from tests.actors.isolation.in_forks.guarded import real
+from tests.actors.isolation.in_forks.mechanism_actors import Spawn
+from tests.actors.isolation.in_forks.places import named, next_incarnation
 
 FAR = """
-import os, random, socket, sys, threading, time
+import os, random, signal, socket, sys, threading, time
 from tests.actors.isolation.far_actors import Far
 
 {first}
@@ -461,3 +466,143 @@ async def test_a_fork_that_fails_says_so() -> None:
 
         text = str(died("/x", 0, ended[0]))
         assert "no more processes" in text, text
+
+
+# -- the end of a keeper
+
+
+class Outlives(Far):
+    """Does not end with its keeper, nor does what it has started."""
+
+    @handles
+    def pids(self, msg: Spawn) -> Any:
+        ctypes.CDLL(None).prctl(1, 0, 0, 0, 0)
+        return [os.getpid(), subprocess.Popen(["sleep", "1000"]).pid]
+
+
+@real
+async def test_who_would_outlive_its_keeper_is_ended_and_holds_up_nobody() -> None:
+    async with open_system() as system:
+        refs = []
+        for name in ("one", "two"):
+            child = Child(Outlives, name=name, isolation="process")
+            await system.start(one_for_one(child, id=name))
+            refs.append(named(system, name))
+        pids = [pid for ref in refs for pid in await ref.call(Spawn())]
+        os.kill(keeper_of(refs[0]), signal.SIGKILL)
+        for ref in refs:
+            await next_incarnation(ref, 2)
+        assert not any(map(is_running, pids))
+
+
+@real
+async def test_a_worker_that_cannot_be_ended_holds_up_nobody_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(keepers, "PATIENCE", 0.3)
+    monkeypatch.setattr(keepers.Worker, "destroy", lambda self: None, raising=False)
+    async with open_system() as system:
+        await system.start(one_for_one(Child(Outlives, name="one", isolation="process")))
+        ref = named(system, "one")
+        pids = await ref.call(Spawn())
+        os.kill(keeper_of(ref), signal.SIGKILL)
+        try:
+            await next_incarnation(ref, 2)
+        finally:
+            os.killpg(pids[0], signal.SIGKILL)
+
+
+@real
+async def test_an_end_that_a_keeper_owes_is_not_the_end_of_the_next_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(keepers, "PATIENCE", 0.05)
+    async with open_system() as system:
+        one, _ = await two(system)
+        worker = keepers.Worker(one._place.actor._worker._keeper, 77, lambda end: None)
+        os.kill(keeper_of(one), signal.SIGKILL)
+        await next_incarnation(one, 2)
+        keeper = keeper_of(one)
+        worker.kill()
+        await trio.sleep(0.2)  # in which it would be killed
+        assert keeper_of(one) == keeper and is_running(keeper) and one.incarnation == 2
+
+
+@real
+async def test_a_keeper_leaves_though_a_fork_of_this_process_has_its_connection() -> None:
+    async with open_system() as system:
+        await system.start(Child(Far, isolation="process"))
+        pid = os.fork()
+        if pid == 0:
+            time.sleep(60)
+            os._exit(0)
+        began = time.monotonic()
+    try:
+        assert time.monotonic() - began < keepers.LEAVING
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+
+
+@real
+async def test_a_keeper_that_hears_nothing_any_more_holds_up_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it imports has closed its connection, and goes on."""
+    first = "if os.getpid() != HERE: os.closerange(3, 64); time.sleep(10)"
+    odd = module(tmp_path, monkeypatch, "closes_all", first)
+    async with open_system() as system:
+        began = time.monotonic()
+        with suppress(StartFailed):
+            await system.start(
+                Child(odd.Odd, isolation="process", restart="temporary", start_timeout=3)
+            )
+        assert time.monotonic() - began < 8
+
+
+@real
+async def test_a_keeper_that_was_refused_a_fork_still_sees_its_workers_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = """
+    def fork(fork=os.fork, calls=[]):
+        calls.append(1)
+        if len(calls) == 2:
+            raise BlockingIOError(11, "no more processes")
+        return fork()
+    if os.getpid() != HERE: os.fork = fork
+    """
+    odd = module(tmp_path, monkeypatch, "forks_badly", first)
+    async with open_system() as system:
+        child = Child(odd.Odd, name="one", isolation="process")
+        await system.start(one_for_one(child))
+        ref = named(system, "one")
+        pid = await ref.call(Pid())
+        with pytest.raises(StartFailed, match="no more processes"):
+            await system.start(Child(odd.Odd, isolation="process", restart="temporary"))
+        os.kill(pid, signal.SIGKILL)
+        with trio.fail_after(5):
+            await next_incarnation(ref, 2)
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        "signal.signal(signal.SIGCHLD, signal.SIG_DFL)",
+        "signal.set_wakeup_fd(-1)",
+        "sys.stdout = None",
+        "sys.stdout = open(os.devnull, 'w'); sys.stdout.close()",
+    ],
+    ids=["signals", "wakeup", "no output", "closed output"],
+)
+@real
+async def test_what_an_import_does_to_its_keeper_is_undone(
+    first: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    odd = module(tmp_path, monkeypatch, "meddles", f"if os.getpid() != HERE: {first}")
+    async with open_system() as system:
+        await system.start(one_for_one(Child(odd.Odd, name="one", isolation="process")))
+        ref = named(system, "one")
+        os.kill(await ref.call(Pid()), signal.SIGKILL)
+        with trio.fail_after(5):
+            await next_incarnation(ref, 2)
