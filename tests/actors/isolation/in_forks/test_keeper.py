@@ -580,9 +580,10 @@ async def test_a_keeper_that_was_refused_a_fork_still_sees_its_workers_end(
         pid = await ref.call(Pid())
         with pytest.raises(StartFailed, match="no more processes"):
             await system.start(Child(odd.Odd, isolation="process", restart="temporary"))
+        keeper = keeper_of(ref)
         os.kill(pid, signal.SIGKILL)
-        with trio.fail_after(5):
-            await next_incarnation(ref, 2)
+        await next_incarnation(ref, 2)
+        assert keeper_of(ref) == keeper
 
 
 @pytest.mark.parametrize(
@@ -603,6 +604,7 @@ async def test_what_an_import_does_to_its_keeper_is_undone(
     async with open_system() as system:
         await system.start(one_for_one(Child(odd.Odd, name="one", isolation="process")))
         ref = named(system, "one")
-        os.kill(await ref.call(Pid()), signal.SIGKILL)
-        with trio.fail_after(5):
-            await next_incarnation(ref, 2)
+        pid, keeper = await ref.call(Pid()), keeper_of(ref)
+        os.kill(pid, signal.SIGKILL)
+        await next_incarnation(ref, 2)
+        assert keeper_of(ref) == keeper
