@@ -230,7 +230,10 @@ class Isolated(Far):
 
     def started(self, frame: f.Started) -> None:
         """The actor there is up, or has declined to run."""
-        if self._starting is None or self._starting.done:
+        starting = self._starting
+        if starting is None or starting.done:
+            if starting is not None and starting.value is not None:
+                return  # too late
             raise f.BrokenLink("It says twice that it is up.")
         if frame.declined:
             self._place.ending = Normal()
@@ -245,6 +248,8 @@ class Isolated(Far):
         self._watch.expect_end()
 
     def _too_slow(self) -> None:
+        if self._starting is None or self._starting.done:
+            return
         timeout = self._place.spec.start_timeout
         self._resolve_start(trio.TooSlowError(f"it was not up after {timeout} s"))
         self._terminate()
