@@ -15,6 +15,7 @@ The page consists of cells of eight bytes:
 
 from __future__ import annotations
 
+import fcntl
 import mmap
 import os
 
@@ -165,7 +166,10 @@ class NoPage:
 
 
 def make() -> int:
-    """The descriptor of a new page."""
-    descriptor = os.memfd_create("understudy-page", os.MFD_CLOEXEC)
+    """The descriptor of a new page, whose size is what it is for ever: to read a page that was cut
+    off would end the parent."""
+    descriptor = os.memfd_create("understudy-page", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     os.ftruncate(descriptor, SIZE)
+    seals = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
+    fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, seals)
     return descriptor
