@@ -6,8 +6,11 @@ is about to do what might end the process.
 
 from __future__ import annotations
 
+import fcntl
 import logging
+import termios
 from collections import deque
+from struct import Struct as Layout
 from time import perf_counter
 from typing import TYPE_CHECKING
 
@@ -25,6 +28,7 @@ logger = logging.getLogger("actors")
 PROMPT = 0.0002
 """Seconds after which answers go out before another message is begun: if that ends the process,
 they are not lost. Within that time they are sent together."""
+INT = Layout("i")
 CHUNK = 1 << 18
 """Bytes read at once."""
 
@@ -184,15 +188,25 @@ class Connection:
         self._ended(broken)
 
     def read_rest(self) -> None:
-        """Take in what a process that has ended had still sent. Not a checkpoint."""
-        while not self._broken:
+        """Take in what a process that has ended had still sent, and no more: somebody else may have
+        its end of the connection, and go on writing. Not a checkpoint."""
+        left = self._unread()
+        while left > 0 and not self._broken:
             try:
-                data = self._socket.recv(CHUNK)
+                data = self._socket.recv(min(left, CHUNK))
             except OSError:
                 return
             if not data:
                 return
+            left -= len(data)
             self._take_in(data)
+
+    def _unread(self) -> int:
+        """How many bytes can be read now."""
+        try:
+            return int(INT.unpack(fcntl.ioctl(self._socket, termios.FIONREAD, bytes(INT.size)))[0])
+        except (OSError, ValueError):
+            return 0
 
     def _take_in(self, data: bytes) -> f.BrokenLink | None:
         """Do what has come in; returns what was wrong with it."""
