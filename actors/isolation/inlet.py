@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
+from math import inf
 from time import perf_counter
 from typing import TYPE_CHECKING
 from weakref import ref as weak
@@ -14,7 +15,7 @@ from msgspec import Raw
 from actors import messages
 from actors.exits import NoSuchActor
 from actors.isolation.faults import fault_of, undecodable
-from actors.isolation.frames import Answer, Failed, GivenBack, Message, Refused
+from actors.isolation.frames import Answer, BrokenLink, Failed, GivenBack, Message, Refused
 from actors.isolation.page import DONE
 from actors.payloads.names import NotEncodable
 from actors.replies import Slot
@@ -38,6 +39,8 @@ class Arrival(Slot):
 
     def __init__(self, link: Link, frame: Message, message: object, place: Place) -> None:
         left = frame.left
+        if left is not None and not left > -inf:
+            raise BrokenLink(f"A caller waits for so many seconds. Got: {left}")
         deadline = None if left is None else trio.current_time() + left
         super().__init__(message, place, None, deadline)
         self.link = link

@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import sys
 from abc import ABC, abstractmethod
+from math import inf
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
@@ -281,6 +282,9 @@ class Link(ABC):
                 self.types.offer(message)
 
     def _answered(self, frame: f.Answer) -> None:
+        seconds = frame.seconds
+        if seconds is not None and not 0 <= seconds < inf:
+            raise f.BrokenLink(f"An answer takes so many seconds. Got: {seconds}")
         flight = self._landed(frame.number)
         if flight is not None:
             assert flight.slot is not None
@@ -290,8 +294,8 @@ class Link(ABC):
                 flight.slot.fail(undecodable(error))
             else:
                 slot: Any = flight.slot
-                if frame.seconds is not None:
-                    slot.seconds = frame.seconds
+                if seconds is not None:
+                    slot.seconds = seconds
                 slot.reply(value)
         elif (pending := self._questions.pop(frame.number, None)) is not None:
             pending.resolve(self.decode(frame.payload))
