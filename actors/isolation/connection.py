@@ -34,7 +34,7 @@ CHUNK = 1 << 18
 
 
 class Connection:
-    """One end of a connection; a packet that comes in has at most ``largest`` bytes.
+    """One end of a connection; a packet has at most ``largest`` bytes.
 
     ``do`` is called with the frames that come in and says what was wrong with them, if anything
     was; ``ended`` once nothing comes in any more, with what was wrong; and ``news`` for what is to
@@ -51,6 +51,7 @@ class Connection:
         news: Callable[[], list[f.Frame]],
     ) -> None:
         self._socket = connection
+        self._largest = largest
         self._splitter = f.Splitter(largest)
         self._do = do
         self._ended = ended
@@ -113,7 +114,7 @@ class Connection:
         """Write what is ready, unless something before it is being written. Not a checkpoint."""
         if not self._out or self._sending or self._full or self._rest:
             return
-        data = memoryview(packed(self._packet()))
+        data = memoryview(packed(self._packet(), self._largest))
         try:
             data = data[self._socket.send(data) :]
         except OSError:
@@ -138,7 +139,7 @@ class Connection:
                     self._writer = trio.lowlevel.current_task()
                     await trio.lowlevel.wait_task_rescheduled(_never_aborts)
                     continue
-                await self._send_all(memoryview(packed(self._packet())))
+                await self._send_all(memoryview(packed(self._packet(), self._largest)))
 
     def _wake(self) -> None:
         """Have the writer look."""
@@ -218,10 +219,11 @@ class Connection:
         return broken
 
 
-def packed(frames: list[f.Frame]) -> bytearray:
-    """A packet. What cannot be one, whatever it holds, does not keep the others from leaving."""
+def packed(frames: list[f.Frame], largest: int) -> bytearray:
+    """A packet; or several, if one would be larger than the other end takes. What cannot be in
+    one, whatever it holds, does not keep the others from leaving."""
     try:
-        return f.packed(frames)
+        packet = f.packed(frames)
     except Exception:
         whole: list[f.Frame] = []
         for frame in frames:
@@ -230,7 +232,11 @@ def packed(frames: list[f.Frame]) -> bytearray:
                 whole.append(frame)
             except Exception:
                 logger.exception("A %s cannot leave its process", type(frame).__name__)
-        return f.packed(whole)
+        packet = f.packed(whole)
+    if len(packet) > largest and len(frames) > 1:
+        middle = len(frames) // 2
+        return packed(frames[:middle], largest) + packed(frames[middle:], largest)
+    return packet
 
 
 def _never_aborts(_: object) -> trio.lowlevel.Abort:
