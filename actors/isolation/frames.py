@@ -162,7 +162,8 @@ class Begin(Struct, array_like=True, tag=20):
     ids: int
     """How many, from ``first_id`` on, are the worker's to draw."""
     seed: int
-    directory: str
+    directory: bytes
+    """Empty if it is unknown."""
     mailbox: int | float
     heartbeat: float | None
     memory_limit: int | None

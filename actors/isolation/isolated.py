@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -170,6 +171,7 @@ class Isolated(Far):
             link.stand_for(place)
             self._outlet = Outlet(link, MAIN, place)
             first = self._first_frame(link)
+            f.packed([first])  # raises for what cannot leave, before there is a process
             worker = self._worker = keepers_of(system).start(
                 [theirs.fileno(), descriptor, self._stack],
                 warm=options.warm,
@@ -194,6 +196,9 @@ class Isolated(Far):
         spec: Any = place.spec
         ids = system.ids.part()
         above = None if place.house.parent is None else place.house.parent.ref._place
+        directory = b""
+        with suppress(OSError):  # it has been removed
+            directory = os.getcwdb()
         return f.Begin(
             code=shipping.pack((spec.factory, spec.args), link.speak),
             rising=self._rising(),
@@ -205,7 +210,7 @@ class Isolated(Far):
             first_id=ids.first,
             ids=ids.size,
             seed=system.random.getrandbits(63),
-            directory=os.getcwd(),
+            directory=directory,
             mailbox=spec.mailbox,
             heartbeat=None if options.heartbeat is None else options.heartbeat / LOOKS / 2,
             memory_limit=spec.memory_limit,
