@@ -3,6 +3,7 @@ ended. See :mod:`actors.isolation.keeper_process`."""
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -37,6 +38,8 @@ PATIENCE = 2.0
 """Seconds a keeper has to end a worker that is to be killed, before it is ended itself."""
 LEAVING = 2.0
 """Seconds a keeper has to leave, once nobody needs it any more."""
+GONE = (errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN)
+"""What is said of a connection whose other end is no more."""
 _PAUSE = 0.002
 """Seconds between two looks at what the kernel is about to end."""
 PROGRAM = Path(__file__).with_name("keeper_process.py")
@@ -165,12 +168,17 @@ class Keeper:
         worker = Worker(self, self._next, ended)
         self.workers[self._next] = worker
         request = {"do": "start", "id": self._next, "warm": warm, "modules": self._modules}
-        self.ask(descriptors, **request)
+        try:
+            self.ask(descriptors, **request)
+        except OSError:
+            del self.workers[self._next]
+            raise
         return worker
 
     def ask(self, descriptors: Sequence[int] = (), /, **request: Any) -> None:
         """One request. To a keeper that is gone it means nothing: its workers are gone with it. The
-        same signal twice is one, as long as it has not left."""
+        same signal twice is one, as long as it has not left. Raises OSError where descriptors
+        cannot be sent along."""
         control = self._control
         if control is None:
             return
@@ -181,7 +189,9 @@ class Keeper:
                 return
         except BlockingIOError:
             self.system.nursery.start_soon(self._catch_up, control, name="keeper, writing")
-        except OSError:
+        except OSError as error:
+            if descriptors and error.errno not in GONE:
+                raise
             return  # the reader is about to find out
         if all(data != each for each, _ in self._backlog):
             self._backlog.append((data, [os.dup(each) for each in descriptors]))
