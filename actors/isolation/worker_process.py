@@ -135,6 +135,8 @@ def main(connection: int, page: int, stack: int, keeper: int) -> NoReturn:
     """Be a worker: the descriptors of the connection, of the page and of the file for the stack,
     and the process id of the keeper, with which it ends."""
     die_with_parent(signal.SIGKILL, keeper)
+    for each in (connection, page, stack):
+        os.set_inheritable(each, False)
     stacks.note_into(stack)
     with socket.socket(fileno=connection) as link:
         begin, others = first_frame(link)
