@@ -171,6 +171,8 @@ class Inlet:
         sender = None if frame.sender is None else link.hear(frame.sender)
         ids = (frame.id, frame.correlation, frame.cause)
         if calls.is_closed(place):
+            if self.number:
+                link.incoming.note(frame.number, DONE)
             self._pass_over(frame.number)
             place.scheduler.refuse(place, (message, slot, sender, *ids))
             return
@@ -182,6 +184,7 @@ class Inlet:
             place.scheduler.schedule(place)
 
     def _refuse(self, frame: Message, error: BaseException) -> None:
+        self.link.incoming.note(frame.number, DONE)
         self._pass_over(frame.number)
         if frame.call:
             self.link.send(Failed(frame.number, fault_of(error)))

@@ -428,8 +428,7 @@ class Isolated(Far):
         flight = Flight(number, slot.message, slot, None, self._outlet)
         link.flights[number] = flight
         slot.room = (self._outlet, flight)
-        # It is no message, which might be handled later.
-        link.outgoing.note(number, pages.TAKEN)
+        # It is no message, which might be handled later: it has no cell on the page.
         link.send(f.Inspect(number, code))
 
 

@@ -80,7 +80,7 @@ class Outlet:
         except NotEncodable as error:
             self._unsent(message, slot, item, error)
             return
-        number = link.next_number()
+        number = link.outgoing.sent(link.next_number)
         flight = Flight(number, message, slot, item, self)
         frame = Message(number, self.target, Raw(payload), slot is not None)
         if slot is not None:
@@ -97,7 +97,6 @@ class Outlet:
             if sender is not None:
                 frame.sender = link.speak(sender)
             frame.id, frame.correlation, frame.cause = item[ID], item[CORRELATION], item[CAUSE]
-        link.outgoing.note(number, SENT)
         link.send(frame)
         self._sent.append(number)
         if len(self._sent) >= link.window:
@@ -150,18 +149,18 @@ class Outlet:
         """Forget the one-way messages that were handled. The one that was taken last may still be,
         and be set aside after all."""
         page = self._link.outgoing
-        latest, aside = page.latest, page.aside()
+        latest, kept = page.latest, page.kept()
         casts = self._casts
         if self._aside:
             self._aside = {
                 number: each
                 for number, each in self._aside.items()
-                if number in aside or number == latest
+                if number in kept or number == latest
             }
         while casts and casts[0].number <= number:
             flight = casts.popleft()
             self._link.latest = flight
-            if flight.number in aside or flight.number == latest:
+            if flight.number in kept or flight.number == latest:
                 self._aside[flight.number] = flight
 
     def give_up(self, error: Callable[[Flight], BaseException]) -> None:

@@ -18,13 +18,17 @@ from __future__ import annotations
 import fcntl
 import mmap
 import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 SENT, TAKEN, DONE = range(3)
 """What became of a message: on its way; taken from the queue; answered, whether the answer has
 arrived or not. Beside that it may have been set aside by ``stash``."""
 
 FATES = 8192
-"""How many messages have a cell of their own. Those before have been taken long ago."""
+"""How many messages have a cell of their own. No message gets the cell of one that waits."""
 STASHED = 16_384
 """How many may be set aside at a time; a mailbox holds 10,000 unless it is told otherwise. Of what
 is set aside beyond them it is not known."""
@@ -45,6 +49,31 @@ class Page:
         self._free: list[int] = []
         self._returning: list[int] = []
         """Those of what was given back; free once the sender has it."""
+        self._crowded = 0
+        """Up to this number no cell is looked for that is free."""
+
+    def sent(self, next_number: Callable[[], int]) -> int:
+        """The number of a message that is about to be sent, drawn by ``next_number``: one whose
+        cell is not that of a message that still waits."""
+        number = next_number()
+        cells = self._cells
+        cell = cells[_AT_FATES + number % FATES]
+        if cell and not cell & 3:
+            number = self._pass_over(number, next_number)
+        cells[_AT_FATES + number % FATES] = number << 2  # SENT
+        return number
+
+    def _pass_over(self, number: int, next_number: Callable[[], int]) -> int:
+        """The next number with a free cell. If there is none, so many wait that some are forgotten,
+        and it is not looked for in vain each time."""
+        if number > self._crowded:
+            for _ in range(FATES):
+                cell = self._cells[_AT_FATES + number % FATES]
+                if not cell or cell & 3:
+                    return number
+                number = next_number()
+            self._crowded = number + FATES
+        return number
 
     def beat(self) -> None:
         """A sign of life."""
@@ -122,8 +151,14 @@ class Page:
 
     def aside(self) -> set[int]:
         """The numbers of what is in the stash, and not in the middle of its turn."""
-        end = _AT_STASH + self._cells[_AT_STASH_COUNT]
-        return {each >> 1 for each in self._cells[_AT_STASH:end] if each & 1}
+        return {each >> 1 for each in self._stash() if each & 1}
+
+    def kept(self) -> set[int]:
+        """The numbers of all that is in the stash, or in a turn that may put it there."""
+        return {each >> 1 for each in self._stash() if each}
+
+    def _stash(self) -> memoryview:
+        return self._cells[_AT_STASH : _AT_STASH + self._cells[_AT_STASH_COUNT]]
 
     def close(self) -> None:
         """Give the memory back; what was noted can still be read."""
@@ -136,6 +171,10 @@ class NoPage:
     """In place of a page, for messages whose sender does not outlive their receiver."""
 
     latest = 0
+
+    def sent(self, next_number: Callable[[], int]) -> int:
+        """Any number will do."""
+        return next_number()
 
     def note(self, number: int, fate: int) -> None:
         """Nothing is noted."""
@@ -161,6 +200,10 @@ class NoPage:
         """Nothing is noted."""
 
     def aside(self) -> set[int]:
+        """Nobody will look."""
+        return set()
+
+    def kept(self) -> set[int]:
         """Nobody will look."""
         return set()
 

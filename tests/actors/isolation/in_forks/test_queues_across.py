@@ -46,7 +46,6 @@ from tests.actors.isolation.in_forks.places import (
 from tests.actors.isolation.in_forks.wire_actors import Arm, Explosive, arm
 
 
-
 class Touchy(Doer):
     """Cannot read everything."""
 
