@@ -10,7 +10,7 @@ import trio
 
 from actors import Actor, Call, NoSuchActor, Ref, System, handles
 from tests.actors.isolation.far_actors import Note, Pid, Plus
-from tests.actors.isolation.in_forks.across_actors import Do, DoIt, Doer
+from tests.actors.isolation.in_forks.across_actors import Do, Doer, DoIt
 from tests.actors.isolation.in_forks.guarded import real
 from tests.actors.isolation.in_forks.places import alone
 

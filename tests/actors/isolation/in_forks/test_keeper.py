@@ -532,16 +532,27 @@ async def test_an_end_that_a_keeper_owes_is_not_the_end_of_the_next_one(
 async def test_a_keeper_leaves_though_a_fork_of_this_process_has_its_connection() -> None:
     async with open_system() as system:
         await system.start(Child(Far, isolation="process"))
-        pid = os.fork()
-        if pid == 0:
-            time.sleep(60)
-            os._exit(0)
+        pid = fork_that_sleeps()
         began = time.monotonic()
     try:
         assert time.monotonic() - began < keepers.LEAVING
     finally:
-        os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
+        end_fork(pid)
+
+
+def fork_that_sleeps() -> int:
+    """A child that has all that this process has, and does nothing."""
+    pid = os.fork()
+    if pid == 0:
+        time.sleep(60)
+        os._exit(0)
+    return pid
+
+
+def end_fork(pid: int) -> None:
+    """End a child of this process."""
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
 
 
 @real
