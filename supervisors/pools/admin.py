@@ -40,9 +40,10 @@ class PoisonMessage:
 
 @attrs.frozen
 class OperationInfo:
-    """The messages of one class: how many wait, are in hand, were done, have cost a worker; the
-    bounds, None for none; and ``seconds``, how long the next one may take: as long as the last if
-    that was 2 ms or more, else a moving average; None before the first is done."""
+    """The messages of one class: how many wait, are in hand, were done; how often one has failed:
+    it has cost a worker, or was one-way and no worker got it; the bounds, None for none; and
+    ``seconds``, how long the next one may take: as long as the last if that was 2 ms or more, else
+    a moving average; None before the first is done."""
 
     operation: str
     waiting: int
@@ -114,7 +115,8 @@ class SetLimit(Call[None]):
     """Bound an operation, from now on: how many of its messages are handled at the same time
     (``concurrency``; 0: none, for now), and how many are begun in a second (``rate``), of which
     ``burst`` at once. None lifts a bound. What is in hand is finished. A rate in the place of
-    another begins with what was left under that one; 0 holds everything."""
+    another begins with what was left under that one; 0 holds everything. Refused for a class that
+    no worker handles."""
 
     operation: type
     concurrency: int | None = None

@@ -124,7 +124,7 @@ class Operation:
         self.running = 0
         self.done = 0
         self.failed = 0
-        """Attempts that have cost a worker."""
+        """Attempts that have cost a worker, and one-way messages that no worker got."""
         self.concurrency = inf
         self.bucket: Bucket | None = None
         self.seconds: float | None = None

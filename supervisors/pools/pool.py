@@ -14,6 +14,7 @@ from actors import (
     Exit,
     NoSuchActor,
     ProcessDied,
+    Refusal,
     Shutdown,
     Unhandled,
     handles,
@@ -46,6 +47,8 @@ from supervisors.pools.workers import Worker
 from supervisors.specs import Backoff, Child, face_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from actors.place import Place
     from actors.runtime.stages import Steps
     from actors.timers import Timer
@@ -73,6 +76,8 @@ class PoolSupervisor(Crew):
         self._prefetch = options.prefetch and child.isolation is not None
         self._min, self._max = options.min, options.max
         self._jobs = Jobs()
+        self._known: Mapping[type, str] | None = None
+        """What the workers handle; None if their class does not tell."""
         self._workers: dict[Place, Worker] = {}
         self._poison: deque[PoisonMessage] = deque(maxlen=REMEMBERED)
         self._numbers = 0
@@ -94,9 +99,8 @@ class PoolSupervisor(Crew):
 
     def _prepare(self, place: Place) -> None:
         super()._prepare(place)
-        place.routes = HandedOnRoutes(
-            type(self), known_messages(face_of(self._child)), PoolSupervisor._take_in
-        )
+        known = self._known = known_messages(face_of(self._child))
+        place.routes = HandedOnRoutes(type(self), known, PoolSupervisor._take_in)
         self._bound = place.spec.mailbox
 
     # -- taking messages
@@ -237,6 +241,11 @@ class PoolSupervisor(Crew):
             self._again(job)
         elif isinstance(error, ActorDied):
             self._lost(operation, job, error)
+        elif job.slot is None and not isinstance(error, Refusal):
+            # No worker got it: there is no handler for it, or it could not be sent there.
+            operation.failed += 1
+            self._jobs.forget(job)
+            self._fail(job, error)
         else:
             operation.took(seconds)
             self._over(operation, job)
@@ -522,6 +531,13 @@ class PoolSupervisor(Crew):
 
     @handles
     def _set_limit(self, message: SetLimit) -> None:
+        known = self._known
+        if known is not None and not known.keys() & set(message.operation.__mro__):
+            names = ", ".join(each.__name__ for each in known) or "none"
+            raise Refusal(
+                f"{self._place.path}: SetLimit operation is a class of messages that the workers "
+                f"handle: {names}. Got: {message.operation.__name__}"
+            )
         operation = self._jobs.operation(message.operation)
         now = trio.current_time()
         operation.limit(message.concurrency, message.rate, message.burst, now)

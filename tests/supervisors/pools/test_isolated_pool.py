@@ -89,6 +89,18 @@ async def test_one_way_messages_survive_their_workers_as_well() -> None:
 
 
 @real
+async def test_a_one_way_message_that_cannot_be_sent_to_a_worker_has_failed() -> None:
+    async with open_system() as system:
+        pool = await system.start(Pool(FAR, min=1, max=1))
+        note: Any = lambda: "not data"  # noqa: E731
+        pool.cast(Note(note))
+        await pool.call(Plus(1))
+        operations = {each.operation: each for each in (await pool.call(GetPool())).operations}
+        assert (operations["Note"].failed, operations["Note"].done) == (1, 0)
+        assert (operations["Plus"].failed, operations["Plus"].done) == (0, 1)
+
+
+@real
 async def test_a_hanging_worker_is_replaced_and_its_message_handled_again() -> None:
     child = Child(Far, isolation=Process(heartbeat=0.4))
     async with open_system() as system:

@@ -131,6 +131,19 @@ async def test_one_way_messages_are_done_as_well(system: System, log: Log) -> No
     assert (await stands(pool)).done == 3
 
 
+async def test_a_one_way_message_that_no_worker_handles_has_failed(
+    system: System, log: Log
+) -> None:
+    pool = await start(system, log, Child(lambda: Worker(log)))
+    letters = dead_letters(system)
+    pool.cast(Nobodys())
+    await wait_all_tasks_blocked()
+    assert [each.reason for each in letters] == ["no handler"]
+    info = await stands(pool)
+    (operation,) = info.operations
+    assert (operation.failed, operation.done, operation.running, info.done) == (1, 0, 0, 0)
+
+
 async def test_a_caller_who_has_gone_is_not_worked_for(system: System, log: Log) -> None:
     pool = await start(system, log, min=1, max=1)
     results = await at_once(

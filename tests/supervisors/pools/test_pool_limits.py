@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from math import inf
 from typing import Any
@@ -9,16 +10,35 @@ from typing import Any
 import pytest
 import trio
 
-from actors import System
-from supervisors import SetLimit
+from actors import Refusal, System
+from supervisors import Child, SetLimit
 from supervisors.pools.policy import bucket
-from tests.supervisors.pools.pool_workers import Log, Other, Work
+from tests.supervisors.pools.pool_workers import Log, Nobodys, Other, TakesAll, Work, Worker
 from tests.supervisors.pools.test_pool import at_once, stands, start
 
 
 @pytest.fixture
 def log() -> Log:
     return Log()
+
+
+# -- what can be bounded
+
+
+async def test_what_no_worker_handles_cannot_be_bounded(system: System, log: Log) -> None:
+    pool = await start(system, log)
+    with pytest.raises(Refusal, match=r"the workers handle: Work, Other, .*\. Got: Nobodys$"):
+        await pool.call(SetLimit(Nobodys, concurrency=1))
+    assert (await stands(pool)).operations == ()
+
+
+@pytest.mark.parametrize("child", [TakesAll, lambda log: Worker(log)])
+async def test_what_workers_may_handle_can_be_bounded(
+    system: System, log: Log, child: Callable[[Log], Worker]
+) -> None:
+    pool = await start(system, log, Child(child, log))
+    await pool.call(SetLimit(Nobodys, concurrency=1))
+    assert [each.operation for each in (await stands(pool)).operations] == ["Nobodys"]
 
 
 # -- rates
