@@ -83,6 +83,10 @@ def list_(
     now = time.time()
     with records.opened(file) as reader:
         found, earlier = records.listed(reader, status, type, limit, now)
+    left_out = ""
+    if earlier:
+        ones = "one" if earlier == 1 else "ones"
+        left_out = f"{earlier} earlier {ones}; --limit {earlier + len(found)} shows all."
     if json:
         printing.print_json(
             [
@@ -98,6 +102,8 @@ def list_(
                 for each in found
             ]
         )
+        if left_out:
+            printing.complain(left_out)
         return
     heads = ("ID", "RUN", "TYPE", "STATUS", "STARTED", "TOOK", "WAITS FOR")
     rows = [
@@ -117,8 +123,10 @@ def list_(
     if printing.on_terminal():
         if not rows:
             printing.say("No workflows." if status is None and type is None else "None like that.")
-        if earlier:
-            printing.say(f"{earlier} earlier ones are not shown; --limit shows more.")
+        if left_out:
+            printing.say(left_out)
+    elif left_out:
+        printing.complain(left_out)
 
 
 @app.command

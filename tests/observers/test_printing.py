@@ -159,7 +159,7 @@ def test_on_a_terminal_a_listing_says_what_it_leaves_out(
     text = shown(terminal)
     assert "order-1 " not in text
     assert "order-2 " in text and "order-3 " in text
-    assert "1 earlier ones are not shown; --limit shows more." in text
+    assert text.endswith("\n1 earlier one; --limit 3 shows all.\n")
 
 
 @pytest.mark.parametrize(
@@ -177,6 +177,19 @@ def test_on_a_terminal_a_listing_of_nothing_says_so(
     file = written(tmp_path)
     assert main(["workflows", "list", str(file), *options]) == 0
     assert shown(terminal) == f"{text}\n"
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]], ids=["columns", "JSON"])
+def test_in_a_pipe_a_listing_says_on_stderr_what_it_leaves_out(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, options: list[str]
+) -> None:
+    file = written(tmp_path, *(([PAID, h.Ended("done", payload("ok"))],) for _ in range(3)))
+    assert main(["workflows", "list", str(file), "--limit", "1", *options]) == 0
+    out, err = capsys.readouterr()
+    assert "order-3" in out and "earlier" not in out
+    assert err == "understudy: 2 earlier ones; --limit 3 shows all.\n"
+    assert main(["workflows", "list", str(file), "--limit", "3", *options]) == 0
+    assert capsys.readouterr().err == ""
 
 
 def test_in_a_pipe_a_listing_of_nothing_is_its_heads(
