@@ -13,18 +13,34 @@ from cyclopts import App, CycloptsError, Parameter
 from cyclopts.validators import Number
 from rich.console import Console
 
-from examples.file_pipeline.feeder import DATA, FEEDER, PAGE, PIPELINE, Feeder
-from examples.file_pipeline.keeping import put
-from examples.file_pipeline.pipeline import JOURNAL, Pipeline, Settings
-from examples.file_pipeline.report import STATUSES, duration, ordered, read_summary
-from examples.file_pipeline.view import Viewer
-from examples.file_pipeline.where import matches, show_where
 from mediators import JournalError
 from mediators.journal import owner_of
 from supervisors import Child, one_for_one, run
 
+try:
+    from examples.file_pipeline.feeder import DATA, FEEDER, PAGE, PIPELINE, Feeder
+    from examples.file_pipeline.keeping import put
+    from examples.file_pipeline.pipeline import JOURNAL, Pipeline, Settings
+    from examples.file_pipeline.report import (
+        STATUSES,
+        duration,
+        ordered,
+        read_paths,
+        read_summary,
+    )
+    from examples.file_pipeline.view import Viewer
+    from examples.file_pipeline.where import NONE, matches, show_where
+except ModuleNotFoundError as missing:
+    print(
+        'file_pipeline: it needs the extra "examples": pip install -e ".[examples]" '
+        f"(No module named {missing.name!r})",
+        file=sys.stderr,
+    )
+    sys.exit(2)
+
 OUT = Path(".pipeline")
 ABOUT, LOG = "directory", "pipeline.log"
+FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 DONE, UNUSABLE, INTERRUPTED = 0, 2, 130
 """The exit codes."""
 MINUTE = 60.0
@@ -75,7 +91,7 @@ def process(
     except (Unusable, OSError, JournalError) as error:
         return complain(error)
     settings = Settings(out, workers or os.cpu_count() or 2, chaos)
-    logging.basicConfig(filename=out / LOG, level=logging.WARNING, force=True)
+    logging.basicConfig(filename=out / LOG, format=FORMAT, level=logging.WARNING, force=True)
     try:
         run(
             one_for_one(
@@ -100,6 +116,8 @@ def process(
         console.print("Closed in order. Run it again to go on.")
         return INTERRUPTED
     console.print(conclusion(out), markup=False, soft_wrap=True)
+    if redo and not any(matches(path, redo) for path in read_paths(out / DATA)):
+        console.print(f"--redo: {NONE}")
     return DONE
 
 
@@ -140,7 +158,8 @@ def prepare(directory: Path, out: Path) -> tuple[Path, Path]:
     if about.read_bytes() != os.fsencode(root):
         raise Unusable(f"{out} is about {os.fsdecode(about.read_bytes())}. Use another --out.")
     if (owner := owner_of(out / JOURNAL)) is not None:
-        raise Unusable(f"{out} is in use by {owner}.")
+        who = "another process" if owner.pid is None else f"process {owner.pid}"
+        raise Unusable(f"{out} is in use by {who}.")
     for name in (DATA, PAGE):
         (out / name).unlink(missing_ok=True)
     return root, out.resolve()

@@ -124,6 +124,15 @@ def read_summary(path: Path) -> Summary:
     return Summary(**found["summary"])
 
 
+def read_paths(path: Path) -> Iterator[str]:
+    """The paths of the entries of a report that was written as JSON: one a line, after the
+    first two."""
+    with path.open(encoding="utf-8") as file:
+        for line in file:
+            if line.startswith('{"path"'):
+                yield json.loads(line.rstrip().rstrip(","))["path"]
+
+
 def write_html(
     entries: Sequence[Entry], summary: Summary, path: Path, title: str = "Files"
 ) -> None:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 COLOURS = {"done": "green", "refused": "yellow", "failed": "red", "waiting": "blue"}
 SHOWN = 1_000
 """Files that are listed at most."""
+NONE = "no file matches"
 
 
 @attrs.frozen
@@ -63,6 +64,8 @@ def show_where(console: Console, root: Path, out: Path, patterns: Sequence[str])
                 left += 1
     if table.row_count:
         console.print(table)
+    elif patterns:
+        console.print(NONE)
     if left:
         console.print(f"and {left:,} more")
     console.print(told(counts))

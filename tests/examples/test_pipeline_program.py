@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gzip
 import json
+import logging
 import os
+import re
 import signal
 import sqlite3
 import subprocess
@@ -22,6 +24,7 @@ import pytest
 from examples.file_pipeline.__main__ import (
     ABOUT,
     DONE,
+    FORMAT,
     INTERRUPTED,
     LOG,
     UNUSABLE,
@@ -362,6 +365,10 @@ def test_what_has_changed_or_is_to_be_is_done_anew_and_nothing_else(tmp_path: Pa
 
     told = run("where", "*", "--out", out).out
     assert {line.split()[0] for line in told.splitlines()[2:-1]} == set(second)
+    assert run("where", "*nothing", "--out", out).out.splitlines()[0] == "no file matches"
+    third = run(root, "--out", out, "--redo", "*.zzz")
+    assert third.out.splitlines()[-1] == "--redo: no file matches"
+    assert "no file matches" not in run(root, "--out", out, "--redo", "y.*/*.css").out
 
 
 @pytest.fixture
@@ -482,8 +489,30 @@ def test_two_at_a_time_do_not_work_on_the_same(
         said = refused(capsys, root, "--out", out)
     finally:
         lock.release()
-    assert said.startswith(f"file_pipeline: {out} is in use by this very process")
+    assert said == f"file_pipeline: {out} is in use by process {os.getpid()}.\n"
     assert (out / PAGE).exists()
+
+
+def test_without_what_it_reads_files_with_it_says_what_to_install() -> None:
+    code = (
+        "import runpy, sys\n"
+        "sys.modules['PIL'] = None\n"
+        "runpy.run_module('examples.file_pipeline', run_name='__main__')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=False, cwd=ROOT, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout) == (UNUSABLE, "")
+    assert done.stderr == (
+        'file_pipeline: it needs the extra "examples": pip install -e ".[examples]" '
+        "(No module named 'PIL')\n"
+    )
+
+
+def test_what_is_logged_has_a_time() -> None:
+    record = logging.LogRecord("actors", logging.WARNING, "", 0, "it is odd", (), None)
+    line = logging.Formatter(FORMAT).format(record)
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d \S+ WARNING actors: it is odd", line)
 
 
 def test_it_cannot_be_kept_in_the_directory_itself(
