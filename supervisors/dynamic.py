@@ -150,7 +150,8 @@ class DynamicSupervisor(Supervising):
                 spec.id or spec.label,
             )
         scheduler = home.scheduler
-        place = Place(scheduler, spec, spec.id or scheduler.next_id(), spec.name, home, tree)
+        key = spec.id or spec._numbered(scheduler.next_id())
+        place = Place(scheduler, spec, key, spec.name, home, tree)
         entry = tree.entries[place] = Entry(spec, place)
         outcome = entry.begin()
         if outcome is None and not entry.declined:

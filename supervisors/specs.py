@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from copy import copy
 from functools import lru_cache, partial
 from math import inf
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar, TypeVarTuple
@@ -155,6 +156,10 @@ class Child(Generic[A]):
         """The id, or the class name it is derived from."""
         return self.id if self.id is not None else class_of(self.factory).__name__
 
+    def _numbered(self, number: int) -> str | int:
+        """Its key among children of which none needs an id: a place adds the class name."""
+        return number
+
     async def start_in(self, system: System, *, root: bool) -> Ref[A]:
         """Start it in a system: see :meth:`actors.System.start` and :func:`actors.open_system`."""
         from supervisors.application import start_child_in
@@ -223,7 +228,10 @@ def check_children(
     taken: set[str] = set()
     for id in [each.id for each in specs if each.id is not None]:
         if id in taken:
-            raise ValueError(f"Children of one supervisor have different ids. Got: {id!r} twice")
+            raise ValueError(
+                "Give each child an id= of its own: children of one supervisor have different ids. "
+                f"Got: {id!r} twice"
+            )
         taken.add(id)
     numbers: dict[str, int] = {}
     named = []
@@ -247,9 +255,12 @@ def free_id(label: str, taken: Container[str], numbers: dict[str, int]) -> str:
 
 
 def with_changes(spec: Child[Any], **changes: Any) -> Child[Any]:
-    """A spec with some keywords changed, validated again."""
-    keywords = {name: getattr(spec, name) for name in _DEFAULTS}
-    return Child(spec.factory, *spec.args, **{**keywords, **changes})
+    """A spec with some keywords changed, validated again. A ``Pool`` remains one."""
+    changed = copy(spec)
+    for name, value in changes.items():
+        object.__setattr__(changed, name, value)
+    _validate(changed)
+    return changed
 
 
 def as_child(spec: Any) -> Child[Any]:

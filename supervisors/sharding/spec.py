@@ -136,13 +136,23 @@ class Shards(Child[A]):
             factory,
             inner(spec),
             layout,
-            id=id if id is not None else spec.label,
+            id=id,
             name=name,
             restart=restart,
             shutdown=shutdown,
             start_timeout=start_timeout,
             mailbox=mailbox,
         )
+
+    @property
+    def label(self) -> str:
+        """The id, or that of its ``Child``."""
+        label: str = self.args[0].label
+        return self.id if self.id is not None else label
+
+    def _numbered(self, number: int) -> str | int:
+        """Named for what it runs, and not for the class behind it."""
+        return f"{self.label}-{number}"
 
     def __repr__(self) -> str:
         spec, layout = self.args

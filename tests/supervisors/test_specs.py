@@ -9,12 +9,14 @@ from typing import Any
 import attrs
 import pytest
 
-from actors import Actor
+from actors import Actor, System
 from supervisors import (
     Backoff,
     Child,
     DynamicSupervisor,
     Flags,
+    Pool,
+    Shards,
     Supervisor,
     check_children,
     one_for_all,
@@ -268,7 +270,7 @@ def test_children_without_an_id_are_named_by_their_class_and_numbered_where_it_r
 def test_two_children_with_one_id_are_refused() -> None:
     refused(
         lambda: check_children([Child(Worker, id="a"), Child(Account, id="a")]),
-        "Children of one supervisor have different ids. Got: 'a' twice",
+        "id= of its own: children of one supervisor have different ids. Got: 'a' twice",
         kind=ValueError,
     )
 
@@ -321,3 +323,25 @@ def test_groups_without_an_id_can_stand_side_by_side() -> None:
     tree = one_for_one(one_for_all(Worker), one_for_all(Worker), rest_for_one(Worker))
     ids = [each.id for each in tree.args[1]]
     assert ids == ["one_for_all", "one_for_all-2", "rest_for_one"]
+
+
+def test_pools_and_shards_are_numbered_where_their_class_repeats() -> None:
+    specs = [
+        Pool(Worker),
+        Pool(Worker, max=3),
+        Shards(Worker, key="a"),
+        Pool(Child(Worker, id="w")),
+    ]
+    checked = check_children(specs)
+    assert [each.id for each in checked] == ["Worker", "Worker-2", "Worker-3", "w"]
+    assert [type(each) for each in checked] == [Pool, Pool, Shards, Pool]
+    assert [each.label for each in specs] == ["Worker", "Worker", "Worker", "w"]
+    assert repr(checked[1]) == repr(specs[1])
+
+
+async def test_pools_and_shards_that_are_started_have_paths_of_their_own(system: System) -> None:
+    specs = [Pool(Worker), Pool(Worker), Shards(Worker, key="a"), Pool(Worker, id="w")]
+    paths = [(await system.start(each)).path for each in specs]
+    assert len(set(paths)) == 4
+    assert all(path.startswith("/supervised/Worker-") for path in paths[:3])
+    assert paths[3] == "/supervised/w"

@@ -589,7 +589,7 @@ async def test_nobody_else_starts_or_stops_workers(system: System, log: Log) -> 
         ReplaceChild(worker.ref, spec),
     ):
         name = type(message).__name__
-        text = f"^/supervised/Worker: SetSize says how many workers a pool has. Got: {name}$"
+        text = rf"^/supervised/Worker-\d+: SetSize says how many workers a pool has. Got: {name}$"
         with pytest.raises(ChildRefused, match=text):
             await pool.call(message)
     assert await pool.call(WhichChildren()) == [worker]

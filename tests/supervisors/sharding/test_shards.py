@@ -705,7 +705,9 @@ async def test_nobody_else_starts_or_stops_hosts(system: System, owners: Owners)
         ReplaceChild(host.ref, spec),
     ):
         name = type(message).__name__
-        text = f"^/supervised/Account: Resize says how many hosts the shards have. Got: {name}$"
+        text = (
+            rf"^/supervised/Account-\d+: Resize says how many hosts the shards have. Got: {name}$"
+        )
         with pytest.raises(ChildRefused, match=text):
             await shards.call(message)
     assert await shards.call(WhichChildren()) == [host]
