@@ -42,6 +42,14 @@ class Refusal(Answer):
     """
 
 
+def carried(message: object) -> object:
+    """The message within a message, where its class says which of its fields holds that: with
+    ``__carries__ = "message"``, a ``ClassVar``; else the message itself. Errors speak of that
+    one."""
+    field = getattr(type(message), "__carries__", None)
+    return message if field is None else carried(getattr(message, field))
+
+
 @attrs.frozen
 class Down:
     """A monitored incarnation has ended: ``exit`` says how, ``incarnation`` which one of ``ref``.

@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeAlias
 import attrs
 
 from actors.isolation.options import MIB
+from actors.messages import carried
 
 Verdict: TypeAlias = Literal["silent", "stopped", "broken", "detached"]
 """Why we ended a process ourselves: its event loop did not come round; it was suspended by SIGSTOP;
@@ -114,7 +115,7 @@ def died(
             f"{memory_limit // MIB} MiB."
         )
     if message is not None:
-        text += f" The last message it took: {_brief(message)}"
+        text += f" The last message it took: {_brief(carried(message))}"
     return ProcessDied(
         text,
         pid=pid,

@@ -18,7 +18,7 @@ from actors.exits import (
     Unhandled,
 )
 from actors.mailbox import ADMITTED, MESSAGE, NOWHERE, SENDER, SLOT, follower_of, message_of
-from actors.messages import Call
+from actors.messages import Call, carried
 from actors.replies import CALL_TIMEOUT, INLINE, Slot, timed_out
 from actors.runtime import host, lifecycle
 from actors.runtime.stages import Pending
@@ -230,7 +230,7 @@ def gone(place: Place, message: object) -> NoSuchActor:
     """The error for a place that is stopped or gone."""
     return NoSuchActor(
         f"{place.path} is {place.fate or place.state}; "
-        f"nobody will answer {type(message).__name__}.",
+        f"nobody will answer {type(carried(message)).__name__}.",
         ref=place.ref,
         message=message,
     )
@@ -239,7 +239,7 @@ def gone(place: Place, message: object) -> NoSuchActor:
 def died(place: Place, message: object, exit: Exit) -> ActorDied:
     """The error for a call whose actor has ended; after a crash the exception is its cause."""
     error = ActorDied(
-        f"{place.path} ended ({exit}) before it answered {type(message).__name__}.",
+        f"{place.path} ended ({exit}) before it answered {type(carried(message)).__name__}.",
         exit=exit,
         ref=place.ref,
         message=message,

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import attrs
 
 
 @attrs.frozen
 class Keyed:
     """To a host: a message for the actor of that key, in that shard."""
+
+    __carries__: ClassVar[str] = "message"
 
     key: str
     shard: int

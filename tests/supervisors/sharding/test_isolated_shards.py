@@ -7,6 +7,7 @@ import resource
 import signal
 from typing import Any
 
+import pytest
 import trio
 import trio.testing
 
@@ -125,6 +126,15 @@ async def test_what_waits_behind_a_busy_key_outlives_its_process() -> None:
         assert type(answers[0]) is ActorDied
         assert answers[1:] == [5]
         assert await shards.call(Notes("a")) == ["kept"]
+
+
+@real
+async def test_the_error_of_a_killed_process_shows_what_was_sent_and_not_how_it_went() -> None:
+    async with open_system() as system:
+        shards = await system.start(Shards(Child(Account), key="who", count=4, processes=1))
+        with pytest.raises(ActorDied, match=r"before it answered Kill\.") as died:
+            await shards.call(Kill("a"), 10)
+        assert str(died.value.__cause__).endswith(f"The last message it took: {Kill('a')}")
 
 
 @real
