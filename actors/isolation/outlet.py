@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from actors.isolation.link import Link
     from actors.place import Place
     from actors.replies import Slot
+
+logger = logging.getLogger("actors")
 
 BLOCKED = 2
 """Of ``place.suspended``: nothing more is sent until something was taken."""
@@ -109,6 +112,7 @@ class Outlet:
         if slot is not None:
             slot.fail(error)
         else:
+            logger.warning("%s: a message is lost, it cannot leave: %s", self.place.path, error)
             self.place.scheduler.dead_letter(self.place, item, f"it cannot leave: {error}")
 
     def flights(self) -> list[Flight]:
