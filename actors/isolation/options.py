@@ -40,6 +40,14 @@ class Process:
     window: int = 256
     max_message: int = 16 * MIB
 
+    def __repr__(self) -> str:
+        given = [
+            f"{field.name}={getattr(self, field.name)!r}"
+            for field in attrs.fields(type(self))
+            if getattr(self, field.name) != field.default
+        ]
+        return f"Process({', '.join(given)})"
+
     def __attrs_post_init__(self) -> None:
         if self.heartbeat is not None:
             check_seconds("Process heartbeat (None for none)", self.heartbeat, zero=False)
