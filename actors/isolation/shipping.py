@@ -44,6 +44,8 @@ def pack(thing: object, speak: Callable[[Place], Address] | None = None) -> byte
             return (address,) if address is None else astuple(address)
 
         def reducer_override(self, obj: Any) -> Any:
+            if is_open_file(obj):
+                raise TypeError(f"an open file stays in its process. Got: {obj!r}")
             reduced = super().reducer_override(obj)
             if isinstance(obj, type) and isinstance(reduced, tuple) and len(reduced) > 2:
                 # A class that goes as a whole: without what msgspec remembers of it, with its whole
@@ -61,6 +63,14 @@ def pack(thing: object, speak: Callable[[Place], Address] | None = None) -> byte
     except (pickle.PicklingError, TypeError, AttributeError, ValueError, RecursionError) as error:
         raise TypeError(f"{type(error).__name__}: {error}") from error
     return buffer.getvalue()
+
+
+def is_open_file(obj: object) -> bool:
+    """Whether it is a file, whose content cloudpickle would send as a copy. Data in memory is none;
+    stdout and stderr are those of whoever gets them."""
+    if not isinstance(obj, io.IOBase) or isinstance(obj, io.BytesIO | io.StringIO):
+        return False
+    return obj is not sys.stdout and obj is not sys.stderr
 
 
 def _resolved(cls: type) -> dict[str, Any]:

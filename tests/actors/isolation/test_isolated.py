@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import os
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -296,6 +299,46 @@ async def test_a_message_that_cannot_be_encoded_fails_its_caller_and_nobody_else
             await ref.call(Closed(Plain()))
         assert await ref.call(Closed([1, {"two": (3,)}])) == 1
         assert ref.incarnation == 1
+
+
+def test_options_show_what_differs_from_the_defaults() -> None:
+    assert repr(Process()) == "Process()"
+    assert repr(Process(heartbeat=None, warm=False)) == "Process(heartbeat=None, warm=False)"
+    assert repr(Process(window=1, max_message=5)) == "Process(window=1, max_message=5)"
+
+
+@real
+async def test_a_one_way_message_that_cannot_leave_gives_a_warning(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with started() as (_, ref):
+        ref.cast(Note(Plain()))  # type: ignore[arg-type]
+        assert await ref.call(Notes()) == []
+    [record] = [each for each in caplog.records if each.levelname == "WARNING"]
+    text = record.getMessage()
+    assert text.startswith(f"{ref.path}: a message is lost, it cannot leave: ")
+    assert "Got: <tests.actors.isolation.far_actors.Plain object" in text
+
+
+@real
+async def test_an_open_file_is_not_sent_along_as_a_copy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Reads(Actor):
+        def __init__(self, *args: object) -> None:
+            self.args = args
+
+    path = tmp_path / "file"
+    path.write_text("content")
+    for mode in ("r", "rb", "r+b"):
+        with path.open(mode) as file, pytest.raises(TypeError, match="an open file stays") as no:
+            Child(Reads, file, isolation="process")
+        assert "an open file is made by the actor itself" in str(no.value)
+        assert f"Got: {Reads.__qualname__}(<_io." in str(no.value)
+    monkeypatch.setattr(sys, "stdout", sys.__stdout__)
+    plain = (io.BytesIO(b"data"), io.StringIO("data"), sys.stdout)
+    async with started(*plain, cls=Reads) as (_, ref):
+        assert ref.alive
 
 
 @real
