@@ -93,7 +93,8 @@ class Child(Generic[A]):
         ``"process"``, or a :class:`actors.Process` with its options: the actor runs in an operating
         system process of its own. ``None``: in this one
     ``memory_limit``
-        bytes of memory that process may have: 16 MiB or more; ``None`` for any
+        bytes of data that each process may have, its RLIMIT_DATA, which is not its resident memory:
+        64 MiB or more; ``None`` for any
 
     Raises TypeError or ValueError for anything else, saying what is accepted.
     """

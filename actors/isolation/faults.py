@@ -25,6 +25,7 @@ from actors.exits import (
 )
 from actors.isolation.ends import RemoteError
 from actors.isolation.frames import Fault
+from actors.isolation.options import MIB
 from actors.payloads.types import NotEncodable, Undecodable, UnknownType
 
 if TYPE_CHECKING:
@@ -134,7 +135,20 @@ def _told(error: BaseException) -> tuple[str, str, str]:
         lines = "".join(traceback.format_exception(error))
     except Exception:
         lines = ""
-    return name, _text(error), words(lines[-LONGEST:])
+    text = _text(error)
+    if isinstance(error, MemoryError):
+        text = "; ".join(filter(None, (text, _limit_of_memory())))
+    return name, text, words(lines[-LONGEST:])
+
+
+def _limit_of_memory() -> str:
+    """What is said of the limit of this process, which its memory has come to; ``""`` for none."""
+    import resource  # which is not everywhere that this is imported
+
+    limit, _ = resource.getrlimit(resource.RLIMIT_DATA)
+    if limit == resource.RLIM_INFINITY:
+        return ""
+    return f"its memory_limit is {limit // MIB} MiB (RLIMIT_DATA: data, not resident memory)"
 
 
 def _text(value: object) -> str:

@@ -13,8 +13,8 @@ Isolation: TypeAlias = "Literal['process'] | Process"
 """What ``isolation=`` takes: ``"process"`` is short for ``Process()``."""
 
 MIB = 1 << 20
-SMALLEST = 16 * MIB
-"""The least memory limit an interpreter can begin with."""
+SMALLEST = 64 * MIB
+"""The least memory limit. A worker comes up with less than half of it; the rest is for messages."""
 
 
 @attrs.frozen(kw_only=True)

@@ -136,7 +136,7 @@ def test_a_changed_spec_is_validated_again() -> None:
         ({"mailbox": None}, "mailbox is an int of 1 or more, or math.inf. Got: None"),
         ({"isolation": "thread"}, "isolation is 'process', a Process(...), or None for this"),
         ({"memory_limit": 1 << 28}, "memory_limit is for an actor in a process of its own"),
-        ({"isolation": "process", "memory_limit": 1}, "memory_limit (bytes) is an int of 16777216"),
+        ({"isolation": "process", "memory_limit": 1}, "memory_limit (bytes) is an int of 67108864"),
         ({"isolation": "process", "memory_limit": True}, "or more, or None. Got: True"),
     ],
     ids=repr,

@@ -116,7 +116,9 @@ async def test_more_memory_than_the_limit_is_a_crash_of_the_actor_alone() -> Non
         ref = far(system)
         with pytest.raises(ActorDied) as died:
             await ref.call(Fail("memory"), timeout=20)
-        assert "MemoryError" in str(died.value.__cause__)
+        assert str(died.value.__cause__) == (
+            "MemoryError: its memory_limit is 256 MiB (RLIMIT_DATA: data, not resident memory)"
+        )
         assert await ref.call(Plus(1)) == 1
 
 
