@@ -24,9 +24,9 @@ logger = logging.getLogger("actors")
 class CrashReport:
     """What is known about a crash.
 
-    ``doing`` is ``"turn"`` or the callback. ``message`` is the one being handled, ``caller`` the
-    actor that sent it. ``state`` is what ``format_state`` gave; ``ancestors`` the supervisors
-    above, nearest first.
+    ``doing`` is ``"turn"``, or the callback or side task. ``message`` is the one being handled,
+    ``caller`` the actor that sent it; both are None outside of a turn. ``state`` is what
+    ``format_state`` gave; ``ancestors`` the supervisors above, nearest first.
     """
 
     ref: Ref[Any]
@@ -40,12 +40,14 @@ class CrashReport:
 
     def __str__(self) -> str:
         above = " < ".join(ref.path for ref in self.ancestors) or "none"
-        caller = self.caller.path if self.caller is not None else "outside any actor"
+        handled = ""
+        if self.doing == "turn":
+            caller = self.caller.path if self.caller is not None else "outside any actor"
+            handled = f"  message:   {self.message!r}\n  caller:    {caller}\n"
         return (
             f"{self.ref.path} crashed: {self.exception!r}\n"
             f"  doing:     {self.doing} (incarnation {self.incarnation})\n"
-            f"  message:   {self.message!r}\n"
-            f"  caller:    {caller}\n"
+            f"{handled}"
             f"  state:     {self.state}\n"
             f"  ancestors: {above}"
         )

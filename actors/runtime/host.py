@@ -450,7 +450,8 @@ async def _side_main(
     if error is not None:
         place.scheduler.system.heed(error)
         if not side.scope.cancel_called:
-            lifecycle.crash(place, error, None)
+            name = getattr(main, "__qualname__", repr(main))
+            lifecycle.crash(place, error, None, doing=f"side task {name}")
     if not place.side and place.host is not None:
         place.host.wake()
 

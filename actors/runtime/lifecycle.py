@@ -220,10 +220,10 @@ def end(place: Place, exit: Exit) -> None:
             conclude(place)
 
 
-def crash(place: Place, error: BaseException, item: Any) -> None:
+def crash(place: Place, error: BaseException, item: Any, *, doing: str = "turn") -> None:
     """An exception has left a handler or a callback: report it and end the incarnation."""
     exit = Crashed(error)
-    reports.crash(place, error, item)
+    reports.crash(place, error, item, doing=doing)
     if place.ending is None or is_orderly(place.ending):
         place.ending = exit
     mailbox = place.mailbox

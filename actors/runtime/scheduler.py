@@ -329,7 +329,7 @@ class Scheduler:
         """``on_ready`` has raised: a crash like any other."""
         self.system.heed(error)
         place.turn = None
-        lifecycle.crash(place, error, None)
+        lifecycle.crash(place, error, None, doing="on_ready")
 
     def unhandled(self, place: Place, item: Any, slot: Slot | None) -> None:
         """No handler: the caller is told, a one-way message is a dead letter with a warning."""

@@ -261,13 +261,30 @@ async def test_K21_a_report_of_a_callback_says_which(
         def on_ready(self) -> None:
             raise Boom
 
-    ref = await system.start(Fails)
-    await ref.wait()
-    (report,) = reports(caplog)
-    assert report.message is None and report.caller is None and report.ancestors == ()
-    assert "callback" in report.doing
-    assert "caller:    outside any actor" in str(report)
-    assert "ancestors: none" in str(report)
+    class FailsLater(Worker):
+        async def on_ready(self) -> None:
+            raise Boom
+
+    class Aside(Worker):
+        def on_ready(self) -> None:
+            self.start_soon(self.work)
+
+        async def work(self) -> None:
+            raise Boom
+
+    for cls, doing in (
+        (Fails, "on_ready"),
+        (FailsLater, "on_ready"),
+        (Aside, f"side task {Aside.work.__qualname__}"),
+    ):
+        caplog.clear()
+        ref = await system.start(cls)
+        await ref.wait()
+        (report,) = reports(caplog)
+        assert report.message is None and report.caller is None and report.ancestors == ()
+        assert report.doing == doing
+        assert f"  doing:     {doing} (incarnation 1)\n  state: " in str(report)
+        assert "ancestors: none" in str(report)
 
 
 async def test_K21_a_failing_format_state_hides_everything(
