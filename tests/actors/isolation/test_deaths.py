@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import trio
 
+import actors
 from actors import (
     ActorDied,
     Crashed,
@@ -26,6 +27,7 @@ from actors import (
     System,
     open_system,
 )
+from actors.isolation.stack import without_machinery
 from actors.telemetry import ProcessEnded, ProcessStarted
 from supervisors import Child, RestartLimitExceeded, one_for_one
 from tests.actors.isolation.far_actors import (
@@ -108,6 +110,24 @@ async def test_a_death_tells_where_the_code_was(how: str) -> None:
         assert isinstance(cause, ProcessDied)
         assert "far_actors.py" in cause.stack and "in die" in cause.stack
         assert cause.stack in "".join(cause.__notes__)
+        assert "frames of the machinery" in cause.stack
+        assert "scheduler.py" not in cause.stack and "keeper_process.py" not in cause.stack
+
+
+def test_of_a_stack_is_left_out_what_stands_below_the_code_of_users() -> None:
+    ours, theirs = f'  File "{actors.__file__}", line 1 in x', '  File "/home/me/a.py", line 1 in y'
+    keeper, began = (
+        f'  File "{trio.__file__}", line 1 in z',
+        '  File "<string>", line 1 in <module>',
+    )
+    busy = ["Thread 1 (most recent call first):", theirs, ours, theirs, ours, keeper]
+    idle = ["Thread 2 (most recent call first):", ours, keeper, ours]
+    other = ["Thread 3 (most recent call first):", ours, theirs]
+    shown = [*busy[:4], "  ... 2 frames of the machinery", *idle, *other]
+    assert without_machinery("\n".join([*busy, *idle, *other])) == "\n".join(shown)
+    cold = "\n".join([*busy, began])
+    assert without_machinery(cold).endswith("\n  ... 3 frames of the machinery")
+    assert without_machinery("") == ""
 
 
 @real
