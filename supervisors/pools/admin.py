@@ -19,7 +19,8 @@ class Poisoned(Refusal):
 
     def __init__(self, operation: str, attempts: int, reasons: list[str]) -> None:
         super().__init__(
-            f"{operation} was set aside after {attempts} attempts; the last worker died of: "
+            f"{operation} was set aside after {attempts} "
+            f"{'attempt' if attempts == 1 else 'attempts'}; the last worker died of: "
             f"{reasons[-1] if reasons else 'nobody knows what'}"
         )
         self.operation = operation
@@ -154,5 +155,5 @@ def check_size(least: Any, most: Any) -> None:
         raise ValueError(f"A pool's min is an int of 0 or more. Got: {least!r}")
     if not is_int(most) or most < max(1, least):
         raise ValueError(
-            f"A pool's max is an int of 1 or more, and not less than min. Got: {most!r}"
+            f"A pool's max is an int of 1 or more, and not less than min ({least}). Got: {most!r}"
         )

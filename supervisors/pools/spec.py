@@ -10,6 +10,7 @@ from actors import Actor
 from actors.validation import check_seconds, is_int
 from supervisors.pools.admin import check_size
 from supervisors.pools.pool import PoolSupervisor
+from supervisors.sharding.sharded import takes_over_shards
 from supervisors.specs import MAILBOX, START_TIMEOUT, Child, as_child
 
 if TYPE_CHECKING:
@@ -93,6 +94,13 @@ class Pool(Child[A]):
         mailbox: float = MAILBOX,
     ) -> None:
         spec: Any = as_child(child)
+        if isinstance(spec, Pool):
+            raise ValueError(f"The Child in a Pool is a worker, and no other Pool. Got: {spec!r}")
+        if takes_over_shards(spec, 1):
+            raise ValueError(
+                "The workers of a Pool share nothing, and mediators with workflows have one "
+                f"journal: use Shards for {spec.label}. Got: {spec!r}"
+            )
         check_size(min, max)
         if not is_int(attempts) or attempts < 1:
             raise ValueError(f"A pool's attempts are an int of 1 or more. Got: {attempts!r}")

@@ -50,3 +50,12 @@ def sharded(spec: Child[Any]) -> Sharded | None:
     """The class of the actors of this spec, if it knows how to live in shards."""
     cls = class_of(spec.factory)
     return cls if isinstance(cls, type) and isinstance(cls, Sharded) else None
+
+
+def takes_over_shards(spec: Child[Any], count: int) -> bool:
+    """Whether each of these actors takes over a whole shard of what all of them share: then there
+    is one for each shard."""
+    knows = sharded(spec)
+    if knows is None or knows.sharded_by != "shard":
+        return False
+    return knows.shard_companion(spec, count) is not None

@@ -7,11 +7,12 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from actors import Actor, Process
+from actors.payloads.names import brief
 from actors.validation import check_seconds, is_int
 from supervisors.sharding.admin import NoKey
 from supervisors.sharding.host import Terms
 from supervisors.sharding.router import Layout, ShardRouter
-from supervisors.sharding.sharded import sharded
+from supervisors.sharding.sharded import sharded, takes_over_shards
 from supervisors.specs import MAILBOX, START_TIMEOUT, Child, as_child, with_changes
 
 if TYPE_CHECKING:
@@ -102,23 +103,29 @@ class Shards(Child[A]):
                 f"Got: {spec!r}"
             )
         knows = sharded(spec)
+        of_shards = knows is not None and knows.sharded_by == "shard"
         per_key = (each or ("key" if knows is None else knows.sharded_by)) == "key"
-        if (
-            per_key
-            and knows is not None
-            and knows.sharded_by == "shard"
-            and knows.shard_companion(spec, count) is not None
-        ):
+        if per_key and takes_over_shards(spec, count):
             raise ValueError(
                 f"Shards each is 'shard' for {spec.label}, whose actors take over whole shards of "
                 "what they share: leave it out. Got: each='key'"
             )
         seconds = inf if idle is None else check_seconds("Shards idle (None for never)", idle)
+        if seconds < inf and not per_key and of_shards:
+            raise ValueError(
+                f"{spec.label} is a mediator: there is one for each shard, and it stays; idle is "
+                f"for the actors of keys. Got: {idle!r}"
+            )
         if seconds < inf and not per_key:
             raise ValueError(f"Shards idle is for each='key': a shard stays. Got: {idle!r}")
         isolation = None
         if processes is not None:
             isolation = spec.isolation if isinstance(spec.isolation, Process) else Process()
+        elif spec.isolation is not None and not per_key:
+            raise ValueError(
+                "The Child in Shards has isolation only with processes=: how many processes the "
+                f"shards are spread over. Got: {spec!r}"
+            )
         elif spec.isolation is not None:
             raise ValueError(
                 "The Child in Shards has isolation only with processes=: an actor for each key "
@@ -184,9 +191,14 @@ def key_of(key: Any, spec: Child[Any]) -> Callable[[Any], Any]:
 def found_by(own: Any, other: Any, message: Any) -> Any:
     """The key an actor's class finds by itself, or else the one that was asked for."""
     key = own(message)
-    if key is None and other is not None:
-        return other(message)
-    return key
+    if key is not None:
+        return key
+    if other is None:
+        name = type(message).__name__
+        raise NoKey(
+            f"{name} is about no workflow, and these Shards have no key=. Got: {brief(message)}"
+        )
+    return other(message)
 
 
 def key_of_others(key: Any) -> Callable[[Any], Any]:

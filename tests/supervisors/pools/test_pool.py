@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
@@ -605,7 +606,7 @@ async def test_a_workers_own_handlers_do_not_hide_the_administration(system: Sys
     [
         ({"min": -1}, "min is an int of 0 or more. Got: -1"),
         ({"max": 0}, "max is an int of 1 or more"),
-        ({"min": 3, "max": 2}, "not less than min. Got: 2"),
+        ({"min": 3, "max": 2}, "not less than min (3). Got: 2"),
         ({"attempts": 0}, "attempts are an int of 1 or more. Got: 0"),
         ({"cooldown": -1}, "cooldown is 0 or more seconds. Got: -1"),
         ({"prefetch": 1}, "prefetch is True or False. Got: 1"),
@@ -613,7 +614,7 @@ async def test_a_workers_own_handlers_do_not_hide_the_administration(system: Sys
     ids=repr,
 )
 def test_what_is_refused_is_told(keywords: dict[str, Any], text: str) -> None:
-    with pytest.raises((TypeError, ValueError), match=text.replace("(", r"\(")):
+    with pytest.raises((TypeError, ValueError), match=re.escape(text)):
         Pool(Child(Worker, Log()), **keywords)
 
 
@@ -623,3 +624,14 @@ def test_a_pool_is_a_child_and_shows_whose() -> None:
     assert (spec.label, spec.kind, face_of(spec)) == ("words", "supervisor", Worker)
     with pytest.raises(ValueError, match="has no name and is not significant"):
         Pool(Child(Worker, Log(), name="one"))
+    with pytest.raises(ValueError, match="is a worker, and no other Pool. Got: Pool"):
+        Pool(spec)
+
+
+async def test_one_attempt_and_one_worker_are_one(
+    system: System, log: Log, caplog: pytest.LogCaptureFixture
+) -> None:
+    pool = await start(system, log, attempts=1)
+    with pytest.raises(Poisoned, match="^Die was set aside after 1 attempt; the last worker"):
+        await pool.call(Die("x"))
+    assert "which has cost it 1 worker; the last died of: " in caplog.text
