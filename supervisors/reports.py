@@ -45,6 +45,11 @@ class GaveUp:
     error: RestartLimitExceeded
 
 
+def called(place: Place) -> str:
+    """The id of a child, and its name if it has one."""
+    return repr(place.id) if place.name is None else f"{place.id!r}, named {place.name!r}"
+
+
 def child_exited(home: Place, entry: Entry, exit: Exit, decision: Verdict) -> None:
     """A child has ended; an orderly end is no news."""
     telemetry = home.scheduler.telemetry
@@ -54,9 +59,9 @@ def child_exited(home: Place, entry: Entry, exit: Exit, decision: Verdict) -> No
     if logger.isEnabledFor(level):
         logger.log(
             level,
-            "%s: child %r (%r, incarnation %d) ended with %s; decision: %s",
+            "%s: child %s (%r, incarnation %d) ended with %s; decision: %s",
             home.path,
-            entry.place.id,
+            called(entry.place),
             entry.spec,
             entry.place.incarnation,
             exit,
@@ -68,12 +73,12 @@ def child_started(home: Place, entry: Entry, *, asked: bool) -> None:
     """A child is up for the first time: with its supervisor, or because somebody asked."""
     level = logging.DEBUG if asked else logging.INFO
     if logger.isEnabledFor(level):
-        logger.log(level, "%s: child %r started: %r", home.path, entry.place.id, entry.spec)
+        logger.log(level, "%s: child %s started: %r", home.path, called(entry.place), entry.spec)
 
 
 def start_failed(home: Place, entry: Entry, error: BaseException) -> None:
     """A child that was to be one more has not come up."""
-    logger.error("%s: child %r did not start: %s", home.path, entry.place.id, error)
+    logger.error("%s: child %s did not start: %s", home.path, called(entry.place), error)
 
 
 def child_restarted(home: Place, entry: Entry) -> None:
@@ -82,12 +87,12 @@ def child_restarted(home: Place, entry: Entry) -> None:
     if ChildRestarted in telemetry.active:
         telemetry.emit(ChildRestarted(home.ref, entry.place.ref, entry.restarts))
     if logger.isEnabledFor(logging.DEBUG):
-        logger.debug("%s: child %r is up again", home.path, entry.place.id)
+        logger.debug("%s: child %s is up again", home.path, called(entry.place))
 
 
 def restart_failed(home: Place, entry: Entry, error: BaseException) -> None:
     """A restart did not work."""
-    logger.error("%s: child %r did not come up again: %s", home.path, entry.place.id, error)
+    logger.error("%s: child %s did not come up again: %s", home.path, called(entry.place), error)
 
 
 def gave_up(home: Place, error: RestartLimitExceeded) -> None:

@@ -31,8 +31,9 @@ def poisoned(home: Place, poison: PoisonMessage) -> None:
     if MessagePoisoned in telemetry.active:
         telemetry.emit(MessagePoisoned(home.ref, poison.message, poison.attempts, poison.reasons))
     logger.error(
-        "%s has set aside %r, which has cost it %d %s; the last died of: %s",
+        "%s%s has set aside %r, which has cost it %d %s; the last died of: %s",
         home.path,
+        "" if home.name is None else f", named {home.name!r},",
         poison.message,
         poison.attempts,
         "worker" if poison.attempts == 1 else "workers",

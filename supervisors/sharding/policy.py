@@ -43,3 +43,16 @@ def moves(table: Sequence[int], hosts: int) -> dict[int, int]:
             owned[host].append(shard)
             found[shard] = host
     return found
+
+
+def stretches(shards: Sequence[int]) -> str:
+    """Shards in words, in order: ``shards 0-3, 7``."""
+    found: list[list[int]] = []
+    for shard in shards:
+        if found and found[-1][-1] == shard - 1:
+            found[-1][1:] = [shard]
+        else:
+            found.append([shard])
+    if not found:
+        return "no shards"
+    return "shards " + ", ".join("-".join(map(str, each)) for each in found)

@@ -23,7 +23,7 @@ from supervisors.sharding.admin import (
 )
 from supervisors.sharding.host import ShardHost, Terms, handled, origin_of, send
 from supervisors.sharding.messages import Keyed, Own, Release, Released, Returned
-from supervisors.sharding.policy import moves, shard_of_key, spread
+from supervisors.sharding.policy import moves, shard_of_key, spread, stretches
 from supervisors.sharding.sharded import Everywhere, Somewhere, sharded
 from supervisors.specs import Backoff, Child, face_of, takes_of
 from supervisors.tree import stop_at_once
@@ -74,6 +74,16 @@ class Move:
     target: Host
     returned: list[tuple[Returned, Slot | None, Any]] = attrs.Factory(list)
     held: list[tuple[Keyed, Slot | None, Any]] = attrs.Factory(list)
+
+
+class HostSpec(Child[ShardHost]):
+    """The spec of a host: what it shows is whose it is, and nothing of how it works."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        child, _, _, owned = self.args[:4]
+        return f"host of {child.label}, {stretches(owned)}"
 
 
 class ShardRouter(Crew):
@@ -217,7 +227,7 @@ class ShardRouter(Crew):
         layout = self._layout
         companion = None if self._companion is None else self._companion.place.ref
         child, router = self._child, self._place.ref
-        return Child(
+        return HostSpec(
             ShardHost,
             child,
             layout.terms,

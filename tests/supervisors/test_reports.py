@@ -80,3 +80,12 @@ async def test_K21_events_of_children_rise_through_supervisors(
     await supervise(system, "one_for_one", one_for_one(Child(Notifies, script, "a")))
     await settled()
     assert [letter.message for letter in letters] == ["news"]
+
+
+async def test_the_report_of_a_child_names_it_if_it_has_a_name(
+    system: System, script: Script, caplog: pytest.LogCaptureFixture
+) -> None:
+    child = Child(Plain, script, "a", id="a", name="ledger")
+    _, (ref,) = await supervise(system, "one_for_one", child)
+    await crash(ref)
+    assert "child 'a', named 'ledger' (Child(Plain" in caplog.text

@@ -635,3 +635,12 @@ async def test_one_attempt_and_one_worker_are_one(
     with pytest.raises(Poisoned, match="^Die was set aside after 1 attempt; the last worker"):
         await pool.call(Die("x"))
     assert "which has cost it 1 worker; the last died of: " in caplog.text
+
+
+async def test_what_is_set_aside_names_a_pool_that_has_a_name(
+    system: System, log: Log, caplog: pytest.LogCaptureFixture
+) -> None:
+    pool = await start(system, log, attempts=1, name="words")
+    with pytest.raises(Poisoned):
+        await pool.call(Die("x"))
+    assert f"{pool.path}, named 'words', has set aside Die(" in caplog.text

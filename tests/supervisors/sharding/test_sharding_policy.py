@@ -7,7 +7,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervisors.sharding.policy import moves, shard_of_key, spread
+from supervisors.sharding.policy import moves, shard_of_key, spread, stretches
 
 
 def test_the_shard_of_a_key_is_the_same_for_ever() -> None:
@@ -64,3 +64,10 @@ def test_nothing_moves_where_nothing_has_to() -> None:
     assert moves(table, 4) == {}
     assert len(moves(table, 5)) == 12
     assert len(moves(table, 3)) == 16
+
+
+def test_shards_are_told_by_their_stretches() -> None:
+    assert stretches(()) == "no shards"
+    assert stretches((5,)) == "shards 5"
+    assert stretches((0, 1, 2, 3)) == "shards 0-3"
+    assert stretches((0, 1, 4, 6, 7)) == "shards 0-1, 4, 6-7"

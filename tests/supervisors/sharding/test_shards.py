@@ -749,6 +749,12 @@ def test_shards_are_a_child_and_show_whose() -> None:
         Resize(0)
 
 
+async def test_hosts_are_told_by_whose_they_are(system: System) -> None:
+    shards = await system.start(Shards(Child(Account, id="acc"), key="who", count=4))
+    (host,) = await shards.call(WhichChildren())
+    assert repr(host.spec) == "host of acc, shards 0-3"
+
+
 async def test_no_host_is_without_a_shard(system: System) -> None:
     shards = await system.start(Shards(Child(Account), key="who", count=4))
     await shards.call(Resize(9))
