@@ -79,6 +79,9 @@ class PoolSupervisor(Crew):
         self._known: Mapping[type, str] | None = None
         """What the workers handle; None if their class does not tell."""
         self._workers: dict[Place, Worker] = {}
+        self._former: dict[int, tuple[int, int]] = {}
+        """Incarnation and restarts of those that have died, by their numbers: who takes the place
+        of one counts on."""
         self._poison: deque[PoisonMessage] = deque(maxlen=REMEMBERED)
         self._numbers = 0
         self._bound = inf
@@ -333,6 +336,9 @@ class PoolSupervisor(Crew):
         number = next(each for each in range(1, len(taken) + 2) if each not in taken)
         entry = self._enter(self._child, f"{self._child.label}-{number}")
         worker = self._workers[entry.place] = Worker(number, entry)
+        former = self._former.pop(number, None)
+        if former is not None:
+            entry.place.incarnation, entry.restarts = former
         return worker
 
     def _balance(self) -> None:
@@ -427,7 +433,9 @@ class PoolSupervisor(Crew):
     def _forget(self, entry: Entry) -> None:
         """It is no more. Closing its place refuses what it has not begun, and ``settled`` puts that
         back."""
-        self._workers.pop(entry.place, None)
+        worker = self._workers.pop(entry.place, None)
+        if worker is not None and not worker.leaving:
+            self._former[worker.number] = entry.place.incarnation, entry.restarts
         super()._forget(entry)
 
     # -- fewer of them

@@ -7,7 +7,15 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from actors import NoSuchActor, System
-from supervisors import Backoff, Child, CountChildren, SetSize
+from supervisors import (
+    Backoff,
+    Child,
+    ChildRestarted,
+    CountChildren,
+    Poisoned,
+    SetSize,
+    WhichChildren,
+)
 from tests.supervisors.pools.pool_workers import (
     Die,
     HandsOn,
@@ -114,3 +122,29 @@ async def test_what_a_worker_has_not_begun_when_it_stops_is_for_another(
         assert (await stands(pool)).running == 1 and log.begun == []
         await worker.ref.stop()
     assert log.done == ["a"]
+
+
+async def test_who_takes_the_place_of_one_that_died_counts_on(
+    system: System, log: Log, caplog: pytest.LogCaptureFixture
+) -> None:
+    restarted: list[ChildRestarted] = []
+    system.telemetry.listen(restarted.append, ChildRestarted)
+    pool = await start(system, log, min=1, max=1, attempts=3)
+    with pytest.raises(Poisoned):
+        await pool.call(Die("x"))
+    assert await pool.call(Work("a")) == "a by Worker-1"
+    ends = [each.getMessage() for each in caplog.records if "decision:" in each.getMessage()]
+    assert [f"incarnation {n})" in end for n, end in enumerate(ends, 1)] == [True] * 3
+    assert [each.restarts for each in restarted] == [1, 2, 3]
+    (worker,) = await pool.call(WhichChildren())
+    assert worker.restarts == 3
+
+
+async def test_who_was_not_needed_any_more_leaves_no_count(system: System, log: Log) -> None:
+    pool = await start(system, log, min=0, max=1, cooldown=1.0)
+    for _ in range(2):
+        await pool.call(Work("a"))
+        (worker,) = await pool.call(WhichChildren())
+        assert worker.restarts == 0
+        await trio.sleep(5.0)
+        assert await pool.call(WhichChildren()) == []
