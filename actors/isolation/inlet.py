@@ -189,7 +189,9 @@ class Inlet:
         if frame.call:
             self.link.send(Failed(frame.number, fault_of(error)))
         else:
-            logger.warning("A message from another process is lost: %s", error)
+            place = self.place
+            path = "A place that is gone" if place is None else place.path
+            logger.warning("%s: a message from another process is lost: %s", path, error)
 
     def _pass_over(self, number: int) -> None:
         """A message is not queued. It counts as taken once all that came before it is."""

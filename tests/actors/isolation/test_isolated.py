@@ -13,6 +13,7 @@ from typing import Any
 import attrs
 import pytest
 import trio
+from msgspec import Raw
 
 from actors import (
     Actor,
@@ -34,6 +35,7 @@ from actors import (
     introspection,
     open_system,
 )
+from actors.isolation.frames import Message
 from actors.payloads import NotEncodable
 from supervisors import Child, Supervisor, one_for_one
 from tests.actors.isolation.far_actors import (
@@ -318,6 +320,21 @@ async def test_a_one_way_message_that_cannot_leave_gives_a_warning(
     text = record.getMessage()
     assert text.startswith(f"{ref.path}: a message is lost, it cannot leave: ")
     assert "Got: <tests.actors.isolation.far_actors.Plain object" in text
+
+
+@real
+async def test_a_one_way_message_that_cannot_be_read_gives_a_warning(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with started() as (_, ref):
+        outlet = ref._place.actor._outlet
+        link = outlet._link
+        number = link.outgoing.sent(link.next_number)
+        link.send(Message(number, outlet.target, Raw(b"\xc7\x00\x63"), False))
+        assert await ref.call(Notes()) == []
+    [record] = [each for each in caplog.records if each.levelname == "WARNING"]
+    text = record.getMessage()
+    assert text.startswith(f"{ref.path}: a message from another process is lost: This is no")
 
 
 @real
