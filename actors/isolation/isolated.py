@@ -318,7 +318,10 @@ class Isolated(Far):
     def _fell(self, error: BaseException) -> None:
         self._crashed = True
         flight = self._last_taken()
-        lifecycle.crash(self._place, error, None if flight is None else flight.queued)
+        if flight is None:
+            lifecycle.crash(self._place, error, None, doing="what its own process did")
+        else:
+            lifecycle.crash(self._place, error, flight.queued)
 
     def _ended(self, end: End) -> None:
         """The process has ended and is reaped."""

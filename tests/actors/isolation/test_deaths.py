@@ -163,6 +163,18 @@ async def test_a_death_between_messages_is_one_too() -> None:
 
 
 @real
+async def test_the_report_of_a_death_before_any_message_names_none(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with open_system(tree()) as system:
+        ref = far(system)
+        os.kill(ref._place.actor._worker.pid, signal.SIGKILL)
+        await ref.wait()
+        assert "  doing:     what its own process did (incarnation 1)\n  state: " in caplog.text
+        assert await ref.call(Plus(1)) == 1
+
+
+@real
 async def test_restarts_are_counted_as_any_other() -> None:
     root = one_for_one(Child(Far, name="far", isolation="process"), max_restarts=2)
     with pytest.raises(RestartLimitExceeded) as gave_up:
