@@ -90,7 +90,8 @@ def test_nothing_is_written_behind_what_was_refused(
     assert "Fenced" in writer._append([second])[0]
     writer._owned[0] = writer._journal.acquire(0)
     assert writer._append([commit(writer, 1, 0), commit(writer, 1, 1)]) == [None, None]
-    assert [each.seq for each in writer._journal.read(writer._journal.path).history(1)] == [0, 1]
+    with SqliteJournal.read(writer._journal.path) as reader:
+        assert [each.seq for each in reader.history(1)] == [0, 1]
 
 
 def test_what_is_no_batch_fences_its_owner(writer: Any) -> None:
