@@ -212,4 +212,5 @@ def test_sagas_in_shards_go_on(tmp_path: Path, seconds: float, seed: int) -> Non
         assert result == " ".join(steps)
         assert all(noted[step] for step in steps)
     assert {each.rpartition(".")[0] for each in noted} == set(results)
-    assert len(killer.killed) > seconds
+    # Hosts that die again and again come up ever more slowly.
+    assert len(killer.killed) > seconds / 3
