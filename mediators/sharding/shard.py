@@ -5,6 +5,7 @@ from __future__ import annotations
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
+from actors.mailbox import NOWHERE
 from actors.replies import Slot
 from actors.runtime.stages import Pending
 from mediators.journal.addresses import check_number
@@ -13,6 +14,7 @@ from mediators.journal.memory import open_in_memory
 from mediators.journal.protocol import CommitUnknown, Fenced, JournalError, JournalUnreachable
 from mediators.journal.reader import SqliteReader, open_runs
 from mediators.sharding.writer import Acquire, Acquired, Commit, Committed, packed
+from supervisors.sharding.host import send
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -167,7 +169,5 @@ def ask(
     failed: Callable[[BaseException], object],
 ) -> None:
     """Send a call whose answer is called back."""
-    from supervisors.sharding.host import send
-
     place = writer._place
-    send(place, message, Answered(message, place, done, failed), (None, 0, 0, 0))
+    send(place, message, Answered(message, place, done, failed), NOWHERE)

@@ -3,6 +3,7 @@ the disk together."""
 
 from __future__ import annotations
 
+import os
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -120,7 +121,8 @@ class JournalWriter(Actor):
         assert above is not None
         where: Any = self._where
         # One for all incarnations of this writer, and of the router: one file has one lock.
-        key = "journal", above._place, where if isinstance(where, str) else id(where)
+        named = isinstance(where, str | os.PathLike)
+        key = "journal", above._place, os.fspath(where) if named else id(where)
         journal: Any = self.system.shared(key, lambda: journal_of(where))
         self._journal = journal
         self._strays = self._journal.fix_shards(self._count)

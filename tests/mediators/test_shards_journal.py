@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 import pytest
 import trio
 
-from actors import Later, open_system
+from actors import Killed, Later, open_system
 from actors.payloads.types import Types
+from actors.runtime import lifecycle
 from mediators import Handle, SqliteJournal, Start, StartConflict, Status, Workflow
 from mediators.journal.protocol import Batch, JournalFull, RunRow
 from mediators.journal.writer import Writer
@@ -24,7 +26,6 @@ from tests.mediators.sharded_shop import Place, Shop, Waits
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from actors import System
 
@@ -132,6 +133,31 @@ async def test_shards_of_one_class_have_each_their_own_journal(
     for name in ("a", "b"):
         with SqliteJournal.read(tmp_path / f"{name}.db") as reader:
             assert [row.id for row in reader.runs()] == [f"in {name}"]
+
+
+class ShopAtAPath(Shop):
+    """Says anew each time where its journal is."""
+
+    said: ClassVar[list[Path]] = []
+    """Kept: two that are there at the same time are two objects."""
+
+    def __init__(self, journal: str) -> None:
+        self.journal = Path(journal)
+        self.said.append(self.journal)
+
+
+async def test_a_journal_that_is_named_by_a_path_is_one_journal(
+    system: System, tmp_path: Path
+) -> None:
+    """Whatever object names it, which a mediator may make anew for each incarnation of the router."""
+    spec = Shards(Child(ShopAtAPath, str(tmp_path / "o.db")), count=2)
+    shards: Any = await system.start(spec)
+    await shards.call(Place("one"))
+    journal = shards._place.actor._companion.place.actor._journal
+    lifecycle.end(shards._place, Killed())
+    assert await shards.call(Place("two")) == "two paid, shipped"
+    assert shards._place.actor._companion.place.actor._journal is journal
+    assert len(await shards.call(ListWorkflows())) == 2
 
 
 # -- ids of other shards
