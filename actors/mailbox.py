@@ -202,6 +202,11 @@ def slot_of(item: Any) -> Slot | None:
     return item[SLOT] if type(item) is tuple else None
 
 
+def origin_of(item: Any) -> Origin:
+    """Sender and ids of what is queued."""
+    return item[SENDER:6] if type(item) is tuple else NOWHERE
+
+
 def sender_of(item: Any) -> Place | None:
     """The actor that sent what is queued, if one did."""
     return item[SENDER] if type(item) is tuple else None

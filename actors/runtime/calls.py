@@ -17,7 +17,16 @@ from actors.exits import (
     NoSuchActor,
     Unhandled,
 )
-from actors.mailbox import ADMITTED, MESSAGE, NOWHERE, SENDER, SLOT, follower_of, message_of
+from actors.mailbox import (
+    ADMITTED,
+    MESSAGE,
+    NOWHERE,
+    SENDER,
+    SLOT,
+    follower_of,
+    message_of,
+    origin_of,
+)
 from actors.messages import Call, carried
 from actors.replies import CALL_TIMEOUT, INLINE, Slot, timed_out
 from actors.runtime import host, lifecycle
@@ -309,7 +318,7 @@ def pass_on(home: Place, target: Place, message: object) -> None:
     handled = turn.item if turn is not None else home.item
     awaited = turn is None and home.slot is INLINE
     slot = home.reply_slot()
-    origin = handled[SENDER:6] if type(handled) is tuple else NOWHERE
+    origin = origin_of(handled)
     token = follower_of(handled)
     item = (message, slot, *origin) if token is None else (message, slot, *origin, token)
     try:

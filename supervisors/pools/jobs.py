@@ -7,7 +7,7 @@ from itertools import takewhile
 from math import inf
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from actors.mailbox import SENDER
+from actors.mailbox import origin_of
 from actors.replies import Slot
 from supervisors.pools.policy import bucket, estimate, prefetch
 
@@ -58,7 +58,7 @@ class Job:
     @property
     def origin(self) -> tuple[Any, ...]:
         """Sender and ids, as they stand in an item."""
-        return tuple(self.item[SENDER:6]) if type(self.item) is tuple else (None, 0, 0, 0)
+        return origin_of(self.item)
 
     def reply(self, value: object) -> None:
         """It is done: answer whoever waits."""

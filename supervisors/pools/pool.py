@@ -21,7 +21,7 @@ from actors import (
     is_orderly,
 )
 from actors.isolation.isolated import known_messages
-from actors.mailbox import NOWHERE, SENDER
+from actors.mailbox import origin_of
 from actors.replies import INLINE
 from actors.runtime import calls, lifecycle
 from supervisors import reports
@@ -140,8 +140,7 @@ class PoolSupervisor(Crew):
         slot = place.reply_slot()
         assert slot is not None
         slot.taken = True
-        item = place.item
-        origin = item[SENDER:6] if type(item) is tuple else NOWHERE
+        origin = origin_of(place.item)
         mailbox = place.open_mailbox()
         slot.room = (mailbox, mailbox.wait_for_room((message, slot, *origin), None))
 

@@ -15,7 +15,7 @@ import trio
 from actors import Actor, Crashed, Exit, Ref, Shutdown, handles, is_orderly
 from actors.isolation.far import Far
 from actors.isolation.inlet import Ticket
-from actors.mailbox import EXEMPT, NOWHERE, SENDER, follower_of, message_of, slot_of
+from actors.mailbox import EXEMPT, NOWHERE, follower_of, message_of, origin_of, slot_of
 from actors.runtime import calls, lifecycle
 from supervisors import reports
 from supervisors.crew import Crew
@@ -422,11 +422,6 @@ def fail(place: Place, item: Any, failure: BaseException) -> None:
 def handled(place: Place) -> tuple[Slot | None, Any]:
     """The reply slot and the origin of the message being handled in a plain turn."""
     return place.reply_slot(), origin_of(place.item)
-
-
-def origin_of(item: Any) -> Any:
-    """Sender and ids of what is queued."""
-    return item[SENDER:6] if type(item) is tuple else NOWHERE
 
 
 def hosting(place: Place) -> Hosting | None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import attrs
 
 from actors import Crashed, Exit, Later, Refusal, Shutdown, handles
-from actors.mailbox import NOWHERE, message_of, slot_of
+from actors.mailbox import NOWHERE, message_of, origin_of, slot_of
 from actors.replies import Slot
 from actors.runtime import calls, lifecycle
 from supervisors import reports
@@ -21,7 +21,7 @@ from supervisors.sharding.admin import (
     ShardsInfo,
     StillMoving,
 )
-from supervisors.sharding.host import ShardHost, Terms, handled, origin_of, send
+from supervisors.sharding.host import ShardHost, Terms, handled, send
 from supervisors.sharding.messages import Keyed, Own, Release, Released, Returned
 from supervisors.sharding.policy import moves, shard_of_key, spread, stretches
 from supervisors.sharding.sharded import Everywhere, Somewhere, sharded
