@@ -171,6 +171,20 @@ class Mortal(Actor):
 
 
 @attrs.define
+class Scribe(Mortal):
+    """Writes down what it is told."""
+
+    notes: list[str]
+
+    @handles
+    def note(self, msg: Note) -> None:
+        self.notes.append(msg.text)
+
+    @handles
+    def read(self, msg: Notes) -> list[str]:
+        return self.notes
+
+
 class Far(Mortal):
     """Does what it is told to, in a process of its own."""
 

@@ -9,7 +9,7 @@ import attrs
 
 from actors import Call, Ref, handles
 from actors.isolation import connection, inlet
-from tests.actors.isolation.far_actors import Mortal, Note, Notes, Plus, Raised, die
+from tests.actors.isolation.far_actors import Plus, Raised, Scribe, die
 from tests.actors.isolation.in_forks.across_actors import Coin, Do, busy
 
 
@@ -18,7 +18,7 @@ class Spawn(Call[int]):
     """Start a process of your own; answered by its number."""
 
 
-class Bare(Mortal):
+class Bare(Scribe):
     """Has taken something out of its process."""
 
     def __init__(self, witness: Ref[Any] | None = None, without: str = "") -> None:
@@ -56,14 +56,6 @@ class Bare(Mortal):
         await self.witness.call(Do("begun", self.witness))
         die(msg.what)
         return ""
-
-    @handles
-    def note(self, msg: Note) -> None:
-        self.notes.append(msg.text)
-
-    @handles
-    def read(self, msg: Notes) -> list[str]:
-        return self.notes
 
     @handles
     def spawn(self, msg: Spawn) -> int:

@@ -9,16 +9,12 @@ from typing import Any
 import pytest
 import trio
 
-from actors import (
-    Ref,
-    System,
-    open_system,
-)
-from supervisors import (
-    Child,
-    one_for_one,
-)
+from actors import Ref, Shutdown, System, open_system
+from actors.isolation.isolated import Isolated
+from actors.runtime import lifecycle
+from supervisors import Child, one_for_one
 from tests.actors.isolation.far_actors import Notes
+from tests.actors.isolation.in_forks.across_actors import busy
 
 WHERE = pytest.mark.parametrize("isolation", [None, "process"], ids=["here", "there"])
 PAIRS = pytest.mark.parametrize(
@@ -59,6 +55,22 @@ async def notes(ref: Ref[Any], count: int = 1) -> list[str]:
 async def next_incarnation(ref: Ref[Any], number: int) -> None:
     """Wait until that one is up."""
     await until(lambda: ref.incarnation >= number and ref.state == "up")
+
+
+def stopped_when_up(monkeypatch: pytest.MonkeyPatch, seconds: float = 0.0) -> list[Any]:
+    """From now on each isolated actor is told to end at the moment in which it is heard of that it
+    is up; behind that everybody is kept busy for so many seconds. Returns the places of those."""
+    started = Isolated.started
+    places: list[Any] = []
+
+    def stop_first(self: Isolated, frame: Any) -> None:
+        places.append(self._place)
+        lifecycle.end(self._place, Shutdown("enough"))
+        started(self, frame)
+        busy(seconds)
+
+    monkeypatch.setattr(Isolated, "started", stop_first)
+    return places
 
 
 async def end_of_first(ref: Ref[Any]) -> Any:

@@ -21,7 +21,6 @@ from actors import (
     Killed,
     Process,
     Ref,
-    Shutdown,
     StartFailed,
     System,
     handles,
@@ -33,7 +32,7 @@ from supervisors import Child, DynamicSupervisor, StartChild, one_for_one
 from tests.actors.isolation.far_actors import Fail, Far, Note, Pid, Plus, Slowly
 from tests.actors.isolation.in_forks.guarded import real
 from tests.actors.isolation.in_forks.mechanism_actors import Spawn
-from tests.actors.isolation.in_forks.places import named, next_incarnation
+from tests.actors.isolation.in_forks.places import named, next_incarnation, stopped_when_up
 
 FAR = """
 import os, random, signal, socket, sys, threading, time
@@ -430,18 +429,7 @@ async def test_a_stop_that_crosses_the_news_that_it_is_up_is_no_crash(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The same, at the very moment: it is told to end, and then comes what it has said before."""
-    from actors.isolation.isolated import Isolated
-    from actors.runtime import lifecycle
-
-    started = Isolated.started
-    places: list[Any] = []
-
-    def stop_first(self: Isolated, frame: Any) -> None:
-        places.append(self._place)
-        lifecycle.end(self._place, Shutdown("enough"))
-        started(self, frame)
-
-    monkeypatch.setattr(Isolated, "started", stop_first)
+    places = stopped_when_up(monkeypatch)
     async with open_system() as system:
         with suppress(StartFailed):
             await system.start(Child(Far, isolation="process", restart="temporary"))

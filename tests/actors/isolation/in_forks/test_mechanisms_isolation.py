@@ -11,8 +11,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -271,26 +271,33 @@ trio.run(main)
 """
 
 
+@contextmanager
+def program(*arguments: str) -> Iterator[tuple[int, int]]:
+    """It runs, with a worker and its keeper, whose process ids these are; in the end it is
+    killed."""
+    with subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, *arguments],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as running:
+        assert running.stdout is not None
+        worker, its_keeper = map(int, running.stdout.readline().split())
+        yield worker, its_keeper
+        running.kill()
+        running.wait()
+
+
 @MECHANISM
 def test_a_worker_dies_with_its_keeper_though_nobody_else_is_left(
     there: bool, tmp_path: Path
 ) -> None:
     """Parent and keeper are killed at once, and the worker loops: only the kernel is left."""
     arguments = [] if there else [str(edited(tmp_path, "keeper", "worker"))]
-    program = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, *arguments],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert program.stdout is not None
-    with program:
-        worker, its_keeper = map(int, program.stdout.readline().split())
+    with program(*arguments) as (worker, its_keeper):
         # The keeper first: it would end its worker when its parent has ended.
         os.kill(its_keeper, signal.SIGKILL)
-        program.kill()
-        program.wait()
     try:
         deadline = time.monotonic() + (10 if there else 0.5)
         while is_running(worker) and time.monotonic() < deadline:
@@ -305,18 +312,8 @@ def test_a_worker_dies_with_its_keeper_though_nobody_else_is_left(
 def test_a_keeper_dies_with_its_parent(there: bool, tmp_path: Path) -> None:
     """It is told so by the kernel and by the end of its connection; either will do."""
     arguments = [] if there else [str(edited(tmp_path, "keeper"))]
-    program = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, *arguments],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert program.stdout is not None
-    with program:
-        worker, its_keeper = map(int, program.stdout.readline().split())
-        program.kill()
-        program.wait()
+    with program(*arguments) as (worker, its_keeper):
+        pass
     deadline = time.monotonic() + 10
     while (is_running(worker) or is_running(its_keeper)) and time.monotonic() < deadline:
         os.sched_yield()

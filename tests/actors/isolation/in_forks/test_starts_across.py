@@ -15,7 +15,6 @@ from actors import (
     Actor,
     ActorDied,
     Crashed,
-    Shutdown,
     StartFailed,
     Unhandled,
     handles,
@@ -49,6 +48,7 @@ from tests.actors.isolation.in_forks.places import (
     alone,
     next_incarnation,
     notes,
+    stopped_when_up,
     until,
 )
 
@@ -231,19 +231,8 @@ async def test_a_stop_during_the_start_keeps_nobody_waiting_who_was_busy(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """It is told to end, has come up, and has ended: all of it is heard of in one go."""
-    from actors.isolation.isolated import Isolated
-    from actors.runtime import lifecycle
-
-    started = Isolated.started
-    places: list[Any] = []
-
-    def stop_first(self: Isolated, frame: Any) -> None:
-        places.append(self._place)
-        lifecycle.end(self._place, Shutdown("enough"))
-        started(self, frame)
-        busy(0.1)  # until its process has heeded SIGTERM
-
-    monkeypatch.setattr(Isolated, "started", stop_first)
+    # Busy until its process has heeded SIGTERM.
+    places = stopped_when_up(monkeypatch, 0.1)
     async with open_system() as system:
         for _ in range(8):
             child = Child(Doer, isolation="process", restart="temporary")
