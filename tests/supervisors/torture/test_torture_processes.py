@@ -197,7 +197,8 @@ def test_sagas_in_shards_go_on(tmp_path: Path, seconds: float, seed: int) -> Non
         async with open_system(seed=seed) as system:
             killer.follow(system)
             child = Child(Office, str(tmp_path), isolation=QUICK)
-            office = await system.start(Shards(child, count=4, processes=2))
+            # Each host that dies again and again comes up ever more slowly: so there are more.
+            office = await system.start(Shards(child, count=8, processes=4))
             async with trio.open_nursery() as nursery:
                 for number in range(40):
                     nursery.start_soon(customer, office, number)
@@ -212,5 +213,4 @@ def test_sagas_in_shards_go_on(tmp_path: Path, seconds: float, seed: int) -> Non
         assert result == " ".join(steps)
         assert all(noted[step] for step in steps)
     assert {each.rpartition(".")[0] for each in noted} == set(results)
-    # Hosts that die again and again come up ever more slowly.
-    assert len(killer.killed) > seconds / 3
+    assert len(killer.killed) > seconds
