@@ -149,7 +149,7 @@ class ShopAtAPath(Shop):
 async def test_a_journal_that_is_named_by_a_path_is_one_journal(
     system: System, tmp_path: Path
 ) -> None:
-    """Whatever object names it, which a mediator may make anew for each incarnation of the router."""
+    """Whatever object names it: a mediator may make one for each incarnation of the router."""
     spec = Shards(Child(ShopAtAPath, str(tmp_path / "o.db")), count=2)
     shards: Any = await system.start(spec)
     await shards.call(Place("one"))
