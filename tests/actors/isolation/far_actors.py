@@ -170,7 +170,6 @@ class Mortal(Actor):
         die(msg.how)
 
 
-@attrs.define
 class Scribe(Mortal):
     """Writes down what it is told."""
 
@@ -185,6 +184,7 @@ class Scribe(Mortal):
         return self.notes
 
 
+@attrs.define
 class Far(Mortal):
     """Does what it is told to, in a process of its own."""
 
