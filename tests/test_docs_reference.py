@@ -26,7 +26,7 @@ from mediators.driver.desk import UNREAD
 from mediators.driver.driver import SLOW_TURN
 from mediators.execution.signals import REMEMBERED
 from mediators.routing import BACKOFF
-from supervisors.pools.pool import PACE
+from supervisors.pools.workforce import PACE
 
 PAGE = (Path(__file__).parent.parent / "docs" / "reference.md").read_text("utf-8")
 

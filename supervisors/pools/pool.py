@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from math import inf
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -15,36 +14,33 @@ from actors import (
     NoSuchActor,
     ProcessDied,
     Refusal,
-    Shutdown,
     Unhandled,
     handles,
-    is_orderly,
 )
 from actors.isolation.isolated import known_messages
 from actors.mailbox import origin_of
 from actors.replies import INLINE
-from actors.runtime import calls, lifecycle
-from supervisors import reports
-from supervisors.crew import Crew, HandedOnRoutes
+from actors.runtime import calls
+from supervisors.crew import HandedOnRoutes
 from supervisors.pools.admin import (
     DropPoison,
     GetPoison,
     GetPool,
-    NoSuchPoison,
     OperationInfo,
     Poisoned,
     PoisonMessage,
     PoolInfo,
     RetryPoison,
     SetLimit,
-    SetSize,
     WorkerInfo,
 )
 from supervisors.pools.jobs import Attempt, Job, Jobs
+from supervisors.pools.poison import Poison
 from supervisors.pools.policy import MAX_PREFETCH, wanted
 from supervisors.pools.reports import poisoned
 from supervisors.pools.workers import Worker
-from supervisors.specs import Backoff, Child, face_of
+from supervisors.pools.workforce import Workforce
+from supervisors.specs import Child, face_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,48 +48,26 @@ if TYPE_CHECKING:
     from actors.place import Place
     from actors.runtime.stages import Steps
     from actors.timers import Timer
-    from supervisors.policy import Pace
     from supervisors.pools.jobs import Operation
     from supervisors.pools.spec import PoolOptions
-    from supervisors.tree import Entry
-
-PACE = Backoff(0.1, 30.0)
-"""How starts that fail are paced, unless the worker's Child says otherwise."""
-REMEMBERED = 1000
-"""Messages that were set aside, of which the last so many are kept."""
 
 
-class PoolSupervisor(Crew):
+class PoolSupervisor(Workforce):
     """Workers as children, and a queue before them. See :class:`supervisors.Pool`."""
 
     hands_on: ClassVar[bool] = True
-    instead: ClassVar[str] = "SetSize says how many workers a pool has"
-    backoff: ClassVar[Backoff] = PACE
 
     def __init__(self, child: Child[Any], options: PoolOptions) -> None:
-        self._child = child
-        self._options = options
+        super().__init__(child, options.min, options.max, options.cooldown)
+        self._attempts = options.attempts
         self._prefetch = options.prefetch and child.isolation is not None
-        self._min, self._max = options.min, options.max
         self._jobs = Jobs()
         self._known: Mapping[type, str] | None = None
         """What the workers handle; None if their class does not tell."""
-        self._workers: dict[Place, Worker] = {}
-        self._former: dict[int, tuple[int, int]] = {}
-        """Incarnation and restarts of those that have died, by their numbers: who takes the place
-        of one counts on."""
-        self._poison: deque[PoisonMessage] = deque(maxlen=REMEMBERED)
-        self._numbers = 0
+        self._poison = Poison()
+        self._numbers = self._done = 0
         self._bound = inf
-        self._draining = False
-        self._balancing = False
-        self._pace: Pace | None = None
-        """Where the starts stand that have led to nothing."""
-        self._not_before = 0.0
         self._rate_timer: Timer | None = None
-        self._pace_timer: Timer | None = None
-        self._size_timer: Timer | None = None
-        self._done = self._replaced = self._poisoned = 0
 
     @classmethod
     def _face(cls, spec: Any) -> Any:
@@ -214,6 +188,17 @@ class PoolSupervisor(Crew):
         if self._place.actor is self:
             self._go_on()
 
+    def _wants_more(self, staying: int, running: int) -> bool:
+        """See :class:`Workforce`. What its rate holds back wants nobody until it may go on."""
+        jobs, least, most = self._jobs, self._min, self._max
+        if staying >= wanted(jobs.waiting, running, least, most):
+            return False
+        now = trio.current_time()
+        if staying >= wanted(jobs.ready(now), running, least, most):
+            self._wait_for_rate(now)
+            return False
+        return True
+
     def _make_room(self) -> None:
         """What waits here counts as waiting in the mailbox."""
         place = self._place
@@ -294,16 +279,14 @@ class PoolSupervisor(Crew):
         operation.failed += 1
         job.attempts += 1
         job.reasons = [*(job.reasons or ()), str(error.__cause__ or error.exit)]
-        if job.attempts < self._options.attempts:
+        if job.attempts < self._attempts:
             self._again(job)
             return
-        self._poisoned += 1
         self._jobs.forget(job)
         moment = self._place.scheduler.system.now()
-        self._poison.append(
-            PoisonMessage(job.number, job.message, job.attempts, tuple(job.reasons), moment)
-        )
-        poisoned(self._place, self._poison[-1])
+        aside = PoisonMessage(job.number, job.message, job.attempts, tuple(job.reasons), moment)
+        self._poison.add(aside)
+        poisoned(self._place, aside)
         self._fail(job, Poisoned(job.cls.__name__, job.attempts, job.reasons))
 
     def _give_back(self, job: Job) -> None:
@@ -318,189 +301,16 @@ class PoolSupervisor(Crew):
         else:
             place.scheduler.dead_letter(place, job.item, "the pool is stopping")
 
-    # -- workers
-
-    def _children_up(self) -> Steps | None:
-        return self._start_min()
-
-    def _start_min(self) -> Steps:
-        """The first workers, as part of starting."""
-        workers = [self._new_worker() for _ in range(self._min)]
-        yield from self._all_up([each.entry for each in workers])
-        for worker in workers:
-            self._came_up(worker)
-
-    def _new_worker(self) -> Worker:
-        taken = {each.number for each in self._workers.values()}
-        number = next(each for each in range(1, len(taken) + 2) if each not in taken)
-        entry = self._enter(self._child, f"{self._child.label}-{number}")
-        worker = self._workers[entry.place] = Worker(number, entry)
-        former = self._former.pop(number, None)
-        if former is not None:
-            entry.place.incarnation, entry.restarts = former
-        return worker
-
-    def _balance(self) -> None:
-        """Begin one more worker after another, as long as there should be more and none is on its
-        way; one that comes up later has the next one looked at."""
-        if self._balancing:
-            return
-        self._balancing = True
-        try:
-            while self._lacks_worker():
-                worker = self._new_worker()
-                self._launch(worker.entry, self._after_start)
-                if not worker.up:
-                    break
-        finally:
-            self._balancing = False
-
-    def _lacks_worker(self) -> bool:
-        """Whether one more is to be begun just now."""
-        workers = self._workers
-        if len(workers) >= self._max or self._draining or self._is_ending:
-            return False
-        staying = running = 0
-        for each in workers.values():
-            if not each.up:
-                return False
-            if not each.leaving and not each.ending:
-                staying += 1
-                running += len(each.in_hand)
-        jobs, least, most = self._jobs, self._min, self._max
-        if staying >= wanted(jobs.waiting, running, least, most):
-            return False
-        now = trio.current_time()
-        if staying >= wanted(jobs.ready(now), running, least, most):
-            self._wait_for_rate(now)
-            return False
-        if now < self._not_before:
-            self._start_later()
-            return False
-        return True
-
-    def _start_later(self) -> None:
-        """Look again when the next one may be begun."""
-        if self._pace_timer is None:
-            timers = self._place.scheduler.timers
-            self._pace_timer = timers.at(self._not_before, self._may_start)
-
-    def _may_start(self) -> None:
-        self._pace_timer = None
-        if self._place.actor is self:
-            self._balance()
-
-    def _after_start(self, entry: Entry, failure: BaseException | None) -> None:
-        """A start is over, one way or the other. Called in no turn."""
-        worker = self._workers[entry.place]
-        if failure is None:
-            self._came_up(worker)
-            self._go_on()
-            return
-        self._forget(entry)
-        self._fruitless(worker, Crashed(failure))
-        self._start_later()
-
-    def _came_up(self, worker: Worker) -> None:
-        worker.up = True
-        worker.idle_since = trio.current_time()
-        if worker.leaving:
-            self._dismiss(worker)
-        elif len(self._workers) > self._min:
-            self._watch_size()
-
-    def _fruitless(self, worker: Worker, exit: Exit) -> None:
-        """A worker has led to nothing: the next is paced."""
-        backoff = self._child.backoff or self.backoff
-        self._pace, delay = self._next_pace(self._pace, backoff, worker.entry, exit)
-        self._not_before = trio.current_time() + delay
-
-    def _ended(self, entry: Entry, exit: Exit) -> None:
-        worker = self._workers[entry.place]
-        expected = worker.leaving and is_orderly(exit)
-        reports.child_exited(self._place, entry, exit, "remove" if worker.leaving else "restart")
-        self._forget(entry)
-        if worker.taken:
-            self._pace = None
-            self._not_before = 0.0
-        elif not expected:
-            self._fruitless(worker, exit)
-        if not expected:
-            self._replaced += 1
-        self._go_on()
-
-    def _forget(self, entry: Entry) -> None:
-        """It is no more. Closing its place refuses what it has not begun, and ``settled`` puts that
-        back."""
-        worker = self._workers.pop(entry.place, None)
-        if worker is not None and not worker.leaving:
-            self._former[worker.number] = entry.place.incarnation, entry.restarts
-        super()._forget(entry)
-
-    # -- fewer of them
-
-    def _staying(self) -> list[Worker]:
-        """Those that are not on their way out."""
-        return [each for each in self._workers.values() if not each.leaving and not each.ending]
-
-    def _have_at_most(self, most: int) -> None:
-        """Let those go that are too many, who has least to do first; or keep some that were to go
-        and were not told yet."""
-        staying = self._staying()
-        room = most - len(staying)
-        if room < 0:
-            for worker in sorted(staying, key=lambda each: (len(each.in_hand), each.up))[:-room]:
-                worker.leaving = True
-                self._dismiss(worker)
-            return
-        undecided = [each for each in self._workers.values() if each.leaving and not each.dismissed]
-        for worker in undecided[:room]:
-            worker.leaving = False
-
-    def _dismiss(self, worker: Worker) -> None:
-        """Stop a worker that is leaving, once it is up and has nothing in hand."""
-        if worker.up and not worker.in_hand and not worker.dismissed:
-            worker.dismissed = True
-            lifecycle.stop(worker.place, Shutdown("the pool has no use for it"), None)
-
-    def _watch_size(self) -> None:
-        """Look again when the first of those with nothing to do has been so for the cooldown."""
-        cooldown = self._options.cooldown
-        if self._size_timer is None and cooldown < inf:
-            since = [each.idle_since for each in self._workers.values() if each.free]
-            if since:
-                timers = self._place.scheduler.timers
-                self._size_timer = timers.at(min(since) + cooldown, self._shrink)
-
-    def _shrink(self) -> None:
-        """Stop the workers above the least number that had nothing to do for the cooldown."""
-        self._size_timer = None
-        if self._place.actor is not self or self._draining:
-            return
-        now = trio.current_time()
-        staying = self._staying()
-        spare = len(staying) - self._min
-        idle = sorted((each for each in staying if each.free), key=lambda each: each.idle_since)
-        for worker in idle[: max(0, spare)]:
-            if worker.idle_since + self._options.cooldown > now:
-                break
-            worker.leaving = True
-            self._dismiss(worker)
-            spare -= 1
-        if spare > 0:
-            self._watch_size()
-
     # -- stopping
 
     def _children_down(self, exit: Exit) -> Steps | None:
-        self._draining = True
-        for timer in (self._rate_timer, self._pace_timer, self._size_timer):
-            if timer is not None:
-                timer.cancel()
+        stopping = super()._children_down(exit)
+        if self._rate_timer is not None:
+            self._rate_timer.cancel()
         for job in self._jobs.drain():
             self._give_back(job)
         self._make_room()
-        return super()._children_down(exit)
+        return stopping
 
     # -- administration
 
@@ -533,7 +343,7 @@ class PoolSupervisor(Crew):
             sum(each.running for each in operations),
             self._done,
             self._replaced,
-            self._poisoned,
+            self._poison.count,
         )
 
     @handles
@@ -551,33 +361,18 @@ class PoolSupervisor(Crew):
         self._go_on()
 
     @handles
-    def _set_size(self, message: SetSize) -> None:
-        self._min, self._max = message.min, message.max
-        self._have_at_most(self._max)
-        self._go_on()
-        self._watch_size()
-
-    @handles
     def _get_poison(self, message: GetPoison) -> list[PoisonMessage]:
         return list(self._poison)
 
     @handles
     def _retry_poison(self, message: RetryPoison) -> None:
-        found = self._take_poison(message.number)
+        found = self._poison.take(message.number, self._place.path)
         self._jobs.add(Job(found.number, found.message, None, found.message))
         self._go_on()
 
     @handles
     def _drop_poison(self, message: DropPoison) -> None:
-        self._take_poison(message.number)
-
-    def _take_poison(self, number: int) -> PoisonMessage:
-        for each in self._poison:
-            if each.number == number:
-                self._poison.remove(each)
-                return each
-        known = ", ".join(str(each.number) for each in self._poison) or "none"
-        raise NoSuchPoison(f"{self._place.path} has set aside no message {number}; it has: {known}")
+        self._poison.take(message.number, self._place.path)
 
 
 def is_to_blame(job: Job, exit: Exit) -> bool:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     Check = Callable[[System, Any], Awaitable[None]]
     Removal = Callable[[pytest.MonkeyPatch], None]
 
-LIMIT = 100_000.0
+LIMIT = 10_000.0
 """Virtual seconds after which a check that waits for ever has failed."""
 
 
