@@ -23,7 +23,7 @@ from actors.messages import Call
 from actors.replies import Later
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
 F = TypeVar("F", bound="Callable[..., Any]")
 
@@ -129,6 +129,25 @@ def class_of(factory: Any) -> Any:
     while isinstance(factory, partial):
         factory = factory.func
     return factory
+
+
+def takes_of(spec: Any) -> Iterable[type]:
+    """The classes of messages that are handled where ``spec`` runs, as far as its class tells."""
+    cls = class_of(spec.factory)
+    return cls._takes(spec) if hasattr(cls, "_takes") else ()
+
+
+def known_messages(factory: Any) -> Mapping[type, str] | None:
+    """The classes of messages that whoever ``factory`` makes handles; None if that is not known
+    before he is made, or if something stands between him and his messages."""
+    cls = class_of(factory)
+    routes = getattr(cls, "routes", None)
+    middleware: Any = getattr(cls, "middleware", ())
+    if not isinstance(cls, type) or routes is None or getattr(cls, "hands_on", False):
+        return None
+    if hasattr(middleware, "__get__") or middleware:
+        return None
+    return {message: name for each in routes.values() for message, name in each.messages.items()}
 
 
 def collect(cls: type) -> dict[str | None, dict[type, str]]:

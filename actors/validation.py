@@ -28,10 +28,10 @@ def check_number(
     """A number, not NaN, in its range."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError(f"{what} is a number. Got: {value!r}")
-    if math.isnan(value) or (at_least is not None and value < at_least):
-        raise ValueError(f"{what} is {at_least} or more. Got: {value!r}")
-    if above is not None and value <= above:
-        raise ValueError(f"{what} is more than {above}. Got: {value!r}")
+    low = value < at_least if at_least is not None else above is not None and value <= above
+    if low or math.isnan(value):
+        least = f"{at_least} or more" if above is None else f"more than {above}"
+        raise ValueError(f"{what} is {least}. Got: {value!r}")
 
 
 def is_int(value: object) -> bool:

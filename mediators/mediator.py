@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, overload
 
 from actors import Actor, handles
-from actors.dispatch import NONE
+from actors.dispatch import NONE, class_of
 from actors.replies import CALL_TIMEOUT
 from mediators import composition
 from mediators.driver.desk import VERBS
@@ -27,7 +27,6 @@ from mediators.tree import MediatorTree, is_driver
 from mediators.workflow import Workflow
 from supervisors import Child, Flags
 from supervisors.sharding.host import hosting
-from supervisors.specs import class_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from actors import Actor, Call, Down, Idle
-from actors.dispatch import Route, Routes
+from actors.dispatch import Route, Routes, class_of
 from actors.runtime import calls
 from supervisors import (
     Backoff,
@@ -21,7 +21,7 @@ from supervisors import (
     WhichChildren,
     check_children,
 )
-from supervisors.specs import class_of, face_of, with_changes
+from supervisors.specs import face_of, with_changes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence

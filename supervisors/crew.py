@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from actors import Call, handles
-from actors.dispatch import Route, Routes
+from actors.dispatch import Route, Routes, takes_of
 from actors.place import Place
 from actors.runtime import lifecycle
 from actors.runtime.stages import Pending
@@ -24,6 +24,7 @@ from supervisors.admin import (
     StartChild,
     StopChild,
 )
+from supervisors.specs import face_of
 from supervisors.tree import Entry, Supervising
 
 if TYPE_CHECKING:
@@ -37,13 +38,23 @@ if TYPE_CHECKING:
 
 
 class Crew(Supervising):
-    """Base of such supervisors. How many children there are, and which, is theirs to say: nobody
-    else starts or stops one."""
+    """Base of such supervisors, made with the ``Child`` that they run many of, and spoken to as it
+    is. How many children there are, and which, is theirs to say: nobody else starts or stops one.
+    """
 
+    hands_on: ClassVar[bool] = True
     instead: ClassVar[str]
     """What says how many there are, for those who want to start one or stop one."""
     backoff: ClassVar[Backoff]
     """How restarts are paced of children whose ``Child`` does not say."""
+
+    @classmethod
+    def _face(cls, spec: Any) -> Any:
+        return face_of(spec.args[0])
+
+    @classmethod
+    def _takes(cls, spec: Any) -> Iterable[type]:
+        return takes_of(spec.args[0])
 
     def _enter(self, spec: Child[Any], key: str) -> Entry:
         """One more child, not started yet."""

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import inspect
 from copy import copy
-from functools import lru_cache, partial
+from functools import lru_cache
 from math import inf
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar, TypeVarTuple
 
 import attrs
 
 from actors import Actor
+from actors.dispatch import class_of
 from actors.isolation.options import Isolation, check_isolation
-from actors.isolation.shipping import check
+from actors.isolation.shipping import check_sendable
 from actors.validation import check_choice, check_number, is_int
 
 if TYPE_CHECKING:
@@ -288,24 +289,11 @@ def is_supervisor(factory: Any) -> bool:
     return isinstance(cls, type) and getattr(cls, "supervises", False) is True
 
 
-def class_of(factory: Any) -> Any:
-    """The class behind a ``functools.partial``, or the callable itself."""
-    while isinstance(factory, partial):
-        factory = factory.func
-    return factory
-
-
 def face_of(spec: Child[Any]) -> Any:
     """The class whose handlers answer what is sent to it; of what is made by a function, the
     function."""
     cls = class_of(spec.factory)
     return cls._face(spec) if isinstance(cls, type) and issubclass(cls, Actor) else cls
-
-
-def takes_of(spec: Child[Any]) -> Iterable[type]:
-    """The classes of messages that are handled there, as far as its class tells."""
-    cls = class_of(spec.factory)
-    return cls._takes(spec) if isinstance(cls, type) and issubclass(cls, Actor) else ()
 
 
 def _validate(spec: Child[Any]) -> None:
@@ -329,7 +317,7 @@ def _validate(spec: Child[Any]) -> None:
             raise ValueError(f"mailbox is an int of 1 or more, or math.inf. Got: {spec.mailbox!r}")
     if spec.isolation is not None or spec.memory_limit is not None:
         check_isolation(spec.isolation, spec.memory_limit)
-        check(spec.factory, spec.args)
+        check_sendable(spec.factory, spec.args)
 
 
 def _validate_significant(spec: Child[Any]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
-from actors.dispatch import class_of
+from actors.dispatch import takes_of
 from actors.isolation import frames as f
 from actors.isolation import page as pages
 from actors.isolation import shipping
@@ -72,7 +72,7 @@ class Downlink(Link):
 
     def decode(self, payload: Raw) -> Any:
         """What has come from the worker may be whatever its actor handles, too."""
-        return self._decode(payload, lambda: takes(self._owner._place.spec))
+        return self._decode(payload, lambda: takes_of(self._owner._place.spec))
 
     def _decode(self, payload: Raw, more: Callable[[], Iterable[type]]) -> Any:
         try:
@@ -87,7 +87,7 @@ class Downlink(Link):
         place = owner._place
 
         def known() -> Iterator[type]:
-            yield from takes(place.spec)
+            yield from takes_of(place.spec)
             yield from owner.taken_above()
             yield from shipping.imported(self.system.rising)
 
@@ -112,9 +112,3 @@ class Downlink(Link):
             worker = self._owner._worker
             record.process = None if worker is None else worker.pid
             named.handle(record)
-
-
-def takes(spec: Any) -> Iterable[type]:
-    """Every class of messages that an actor of this spec may handle, as far as its class tells."""
-    cls = class_of(spec.factory)
-    return cls._takes(spec) if hasattr(cls, "_takes") else ()

@@ -1,8 +1,8 @@
 """What travels between two processes: frames of msgpack, several to a packet, each packet behind
 its length.
 
-Frames are data. Only two kinds hold code, :class:`Begin` and :class:`Code`, and only a worker takes
-them: from its parent, over the descriptor it was given at its birth.
+Frames are data. Three kinds hold code, :class:`Begin`, :class:`Code` and :class:`Inspect`, and only
+a worker takes them: from its parent, over the descriptor it was given at its birth.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from actors.dispatch import class_of
+from actors.dispatch import known_messages
 from actors.exits import Crashed, Killed, Normal, is_orderly
 from actors.isolation import frames as f
 from actors.isolation import page as pages
@@ -35,7 +35,7 @@ from actors.runtime.stages import Pending
 from actors.telemetry import ProcessEnded, ProcessStarted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
 
     from actors.exits import Exit
     from actors.isolation.keeper import Worker
@@ -449,19 +449,6 @@ def isolated(spec: Any) -> Isolated:
     options = check_isolation(spec.isolation, spec.memory_limit)
     assert options is not None
     return Isolated(options)
-
-
-def known_messages(factory: Any) -> Mapping[type, str] | None:
-    """The classes of messages that whoever ``factory`` makes handles; None if that is not known
-    before he is made, or if something stands between him and his messages."""
-    cls = class_of(factory)
-    routes = getattr(cls, "routes", None)
-    middleware: Any = getattr(cls, "middleware", ())
-    if not isinstance(cls, type) or routes is None or getattr(cls, "hands_on", False):
-        return None
-    if hasattr(middleware, "__get__") or middleware:
-        return None
-    return {message: name for each in routes.values() for message, name in each.messages.items()}
 
 
 def log_levels() -> dict[str, int]:

@@ -114,7 +114,7 @@ def imported(names: Iterable[tuple[str, str]]) -> Iterator[type]:
         yield found
 
 
-def check(factory: Any, args: tuple[Any, ...]) -> None:
+def check_sendable(factory: Any, args: tuple[Any, ...]) -> None:
     """Raises TypeError for an actor that cannot be sent to another process, saying what can."""
     try:
         pack((factory, args))

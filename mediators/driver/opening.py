@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from actors import is_orderly
+from actors.dispatch import class_of
 from actors.mailbox import message_of
 from actors.payloads.types import ANSWERS, NotEncodable
 from mediators.driver.driver import Driver
@@ -18,7 +19,6 @@ from mediators.routing import offered
 from mediators.sharding.committer import SharedCommitter
 from mediators.sharding.keys import Elsewhere
 from mediators.sharding.shard import acquire
-from supervisors.specs import class_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from math import inf
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import trio
 
@@ -17,7 +17,7 @@ from actors import (
     Unhandled,
     handles,
 )
-from actors.isolation.isolated import known_messages
+from actors.dispatch import known_messages
 from actors.mailbox import origin_of
 from actors.replies import INLINE
 from actors.runtime import calls
@@ -55,8 +55,6 @@ if TYPE_CHECKING:
 class PoolSupervisor(Workforce):
     """Workers as children, and a queue before them. See :class:`supervisors.Pool`."""
 
-    hands_on: ClassVar[bool] = True
-
     def __init__(self, child: Child[Any], options: PoolOptions) -> None:
         super().__init__(child, options.min, options.max, options.cooldown)
         self._attempts = options.attempts
@@ -68,11 +66,6 @@ class PoolSupervisor(Workforce):
         self._numbers = self._done = 0
         self._bound = inf
         self._rate_timer: Timer | None = None
-
-    @classmethod
-    def _face(cls, spec: Any) -> Any:
-        face: Any = face_of(spec.args[0])
-        return face
 
     def _prepare(self, place: Place) -> None:
         super()._prepare(place)

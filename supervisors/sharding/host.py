@@ -22,11 +22,11 @@ from supervisors.crew import Crew
 from supervisors.policy import verdict
 from supervisors.sharding.messages import Keyed, Own, Release, Released, Returned
 from supervisors.sharding.policy import shard_of_key
-from supervisors.specs import Backoff, Child, takes_of, with_changes
+from supervisors.specs import Backoff, Child, with_changes
 from supervisors.tree import Supervising
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from actors.mailbox import Token
     from actors.place import Place
@@ -104,7 +104,6 @@ class Sweep:
 class ShardHost(Crew):
     """Runs the actors of the shards that are its own."""
 
-    hands_on: ClassVar[bool] = True
     instead: ClassVar[str] = "which actors a host runs is decided by the messages it is handed"
     backoff: ClassVar[Backoff] = BACKOFF
 
@@ -130,10 +129,6 @@ class ShardHost(Crew):
         """By key, the one that was spoken to last at the end."""
         self._by_place: dict[Place, Entity] = {}
         self._releasing: set[int] = set()
-
-    @classmethod
-    def _takes(cls, spec: Any) -> Iterable[type]:
-        return takes_of(spec.args[0])
 
     def hosting(self, place: Place) -> Hosting:
         """For the actor that lives there."""

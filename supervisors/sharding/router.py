@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import attrs
 
 from actors import Crashed, Exit, Later, Refusal, Shutdown, handles
+from actors.dispatch import takes_of
 from actors.mailbox import NOWHERE, message_of, origin_of, slot_of
 from actors.replies import Slot
 from actors.runtime import calls, lifecycle
@@ -25,11 +26,11 @@ from supervisors.sharding.host import ShardHost, Terms, handled, send
 from supervisors.sharding.messages import Keyed, Own, Release, Released, Returned
 from supervisors.sharding.policy import moves, shard_of_key, spread, stretches
 from supervisors.sharding.sharded import Everywhere, Somewhere, sharded
-from supervisors.specs import Backoff, Child, face_of, takes_of
+from supervisors.specs import Backoff, Child
 from supervisors.tree import stop_at_once
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from actors import Process
     from actors.place import Place
@@ -89,7 +90,6 @@ class HostSpec(Child[ShardHost]):
 class ShardRouter(Crew):
     """The hosts as children, and the table that says which shard is where."""
 
-    hands_on: ClassVar[bool] = True
     instead: ClassVar[str] = "Resize says how many hosts the shards have"
     backoff: ClassVar[Backoff] = BACKOFF
 
@@ -104,14 +104,6 @@ class ShardRouter(Crew):
         """What runs beside all shards."""
         self._next = counting().__next__
         self._resizing: Later[None] | None = None
-
-    @classmethod
-    def _face(cls, spec: Any) -> Any:
-        return face_of(spec.args[0])
-
-    @classmethod
-    def _takes(cls, spec: Any) -> Iterable[type]:
-        return takes_of(spec.args[0])
 
     def _prepare(self, place: Place) -> None:
         super()._prepare(place)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, runtime_che
 
 import attrs
 
-from supervisors.specs import class_of
+from actors.dispatch import class_of
 
 if TYPE_CHECKING:
     from supervisors.specs import Child

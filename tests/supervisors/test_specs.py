@@ -125,6 +125,7 @@ def test_a_changed_spec_is_validated_again() -> None:
         ({"shutdown": "never"}, "shutdown (seconds, math.inf or 'kill') is a number. Got: 'never'"),
         ({"shutdown": True}, "is a number. Got: True"),
         ({"start_timeout": 0}, "start_timeout (seconds) is more than 0. Got: 0"),
+        ({"start_timeout": math.nan}, "start_timeout (seconds) is more than 0. Got: nan"),
         ({"start_timeout": None}, "start_timeout (seconds) is a number. Got: None"),
         ({"backoff": 3}, "backoff is a Backoff or None. Got: 3"),
         ({"significant": 1}, "significant is True or False. Got: 1"),

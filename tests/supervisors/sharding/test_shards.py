@@ -34,6 +34,7 @@ from supervisors import (
     DynamicSupervisor,
     GetShards,
     NoKey,
+    Pool,
     ReplaceChild,
     Resize,
     RestartChild,
@@ -152,6 +153,23 @@ async def test_supervisors_may_be_sharded_as_well(system: System) -> None:
 
     shards = await system.start(Shards(Child(Room), key="who", count=4))
     assert await shards.call(Where("a")) == ("a", "", 0)
+
+
+async def test_each_key_may_have_a_pool_and_each_worker_shards(system: System) -> None:
+    class Clerk(Actor):
+        @handles
+        def add(self, message: Add) -> int:
+            return len(message.who)
+
+    for spec in (
+        Shards(Pool(Child(Clerk)), key="who", count=4),
+        Pool(Shards(Child(Clerk), key="who", count=4)),
+        Shards(Shards(Child(Clerk), key="who", count=2), key="who", count=4),
+    ):
+        ref: Ref[Any] = await system.start(spec)
+        assert await ref.call(Add("abc")) == 3
+        with pytest.raises(Unhandled):
+            await ref.call(Deny("abc"))
 
 
 async def test_a_class_may_know_the_keys_of_its_messages_and_what_runs_beside(
