@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
@@ -20,11 +19,11 @@ from mediators.driver.listing import entries_of, listed_runs, turns_before
 from mediators.execution.commands import ChildRun, Step, id_of, timeout_of
 from mediators.execution.execution import Execution
 from mediators.execution.guard import NoTask
+from mediators.execution.mistakes import incident_of
 from mediators.execution.replay import replay
 from mediators.handle import Handle
 from mediators.journal.protocol import RunRow
 from mediators.outcomes import (
-    Incident,
     NoSuchWorkflow,
     SignalRefused,
     StartConflict,
@@ -430,7 +429,7 @@ class Desk:
     def retry(self, message: v.RetryStep, later: Later[Any]) -> None:
         """``RetryStep``."""
         execution = self._open(message.id)
-        if execution.paused is not None and execution.paused.reason == "pivot":
+        if execution.at_pivot:
             self._driver.resume(execution)
         else:
             execution, paths = self._stuck(message.id, message.path)
@@ -460,7 +459,7 @@ class Desk:
     def resolve(self, message: v.ResolveStep, later: Later[Any]) -> None:
         """``ResolveStep``."""
         execution = self._open(message.id)
-        if execution.paused is not None and execution.paused.reason == "pivot":
+        if execution.at_pivot:
             paths = [""]
         else:
             execution, paths = self._stuck(message.id, message.path)
@@ -486,8 +485,7 @@ class Desk:
         found = list(execution.incidents.values())
         paused = execution.paused
         if paused is not None and paused.incident is not None:
-            trouble = paused.incident
-            found.append(Incident(trouble.path, trouble.what, trouble.recorded, trouble.came))
+            found.append(incident_of(paused.incident))
         self._answer(later, found)
 
     # -- histories
@@ -574,7 +572,7 @@ def copied(workflow: Any) -> Any:
     execution = getattr(workflow, "_execution", None)
     object.__setattr__(workflow, "_execution", None)
     try:
-        return copy.deepcopy(workflow)
+        return deepcopy(workflow)
     finally:
         object.__setattr__(workflow, "_execution", execution)
 

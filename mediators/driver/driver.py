@@ -24,6 +24,7 @@ from mediators.driver.recovery import Recovery
 from mediators.driver.retention import Retention
 from mediators.execution.commands import Step, timeout_of
 from mediators.execution.execution import NONE_AT_ALL, Execution
+from mediators.execution.mistakes import incident_of
 from mediators.execution.replay import replay
 from mediators.journal.addresses import shard_of
 from mediators.journal.protocol import RunRow
@@ -190,8 +191,9 @@ class Driver:
             else:
                 committer.outbox.append((what, execution, item))
         execution.spent()
-        if (len(events) > 1 and type(events[1]) is h.Paused) or type(events[0]) is h.Paused:
-            self._paused(execution, events)
+        for event in events[:2]:
+            if type(event) is h.Paused:
+                self._paused(execution, event)
         if execution.incidents is not standing:
             self._raised(execution, standing)
         if execution.listed != RUNNING or execution.troubled:
@@ -234,13 +236,10 @@ class Driver:
         else:
             self._continued(execution, item, produced[-1])
 
-    def _paused(self, execution: Execution, events: Sequence[Any]) -> None:
-        paused = next(each for each in events if type(each) is h.Paused)
+    def _paused(self, execution: Execution, paused: h.Paused) -> None:
         if paused.incident is not None:
             logger.error("Workflow %r is paused: %s", execution.id, paused.incident.what)
-            trouble = paused.incident
-            incident = Incident(trouble.path, trouble.what, trouble.recorded, trouble.came)
-            self._stopped(execution, paused.reason, incident)
+            self._stopped(execution, paused.reason, incident_of(paused.incident))
             self.rebuild(execution)
 
     def _stopped(self, execution: Execution, reason: str, incident: Incident) -> None:
@@ -365,12 +364,12 @@ class Driver:
         number = self.next_number
         self.next_number += 1
         execution = Execution(self.types, number, event.id, event.run)
-        execution.listed = str(Status.RUNNING)
+        execution.listed = RUNNING
         self.runs[number] = execution
         self.by_id[event.id] = execution
         parent = event.parent[0] if event.parent is not None else None
         self.committer.batch.runs.append(
-            RunRow(number, event.id, event.run, type_name, "running", self.now(), None, parent)
+            RunRow(number, event.id, event.run, type_name, RUNNING, self.now(), None, parent)
         )
         if RunStarted in self.telemetry.active:
             self.telemetry.emit(RunStarted(self.place.ref, event.id, event.run, type_name))
@@ -422,7 +421,7 @@ class Driver:
         number = self.next_number
         self.next_number += 1
         committer = self.committer
-        own = RunRow(number, id, run, row.type, "running", self.now())
+        own = RunRow(number, id, run, row.type, RUNNING, self.now())
         committer.batch.runs.append(own)
         records = [
             h.encode_turn(

@@ -11,11 +11,12 @@ from mediators import history as h
 from mediators.driver import inbox
 from mediators.execution.commands import ChildRun, Step
 from mediators.execution.execution import Execution
+from mediators.execution.mistakes import trouble_of
 from mediators.execution.replay import replay
 from mediators.outcomes import Incident
 from mediators.sharding.keys import Elsewhere
 from mediators.telemetry import Recovered
-from mediators.texts import text_of, writable
+from mediators.texts import text_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -140,13 +141,7 @@ class Recovery:
         logger.error("Workflow %r: %s", execution.id, incident)
         if execution.ending is not None or execution.paused is not None:
             return
-        trouble = h.Trouble(
-            incident.path,
-            writable(incident.what),
-            writable(incident.recorded),
-            writable(incident.came),
-        )
-        self._driver.turn(execution, h.Paused("mismatch", trouble))
+        self._driver.turn(execution, h.Paused("mismatch", trouble_of(incident)))
 
     def _try_again(self, execution: Execution, records: Sequence[bytes]) -> None:
         """A mistake had paused the run: the code may be mended by now. If not, nothing is noted."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from mediators import history as h
 from mediators.execution.commands import ChildRun, Command, Receive, Step
+from mediators.execution.mistakes import incident_of
 from mediators.execution.rollback import UNDO, Undo
 from mediators.execution.signals import Inbox, Signal, is_late
 from mediators.outcomes import Incident, Status, StepFailed, WorkflowEnded
@@ -258,9 +259,7 @@ def settled(execution: Execution, event: Any) -> None:
 
 def stuck(execution: Execution, event: Any) -> None:
     """Somebody must decide."""
-    trouble = event.incident
-    incident = Incident(trouble.path, trouble.what, trouble.recorded, trouble.came)
-    stuck_at(execution, event.path, incident)
+    stuck_at(execution, event.path, incident_of(event.incident))
 
 
 def stuck_at(execution: Execution, path: str, incident: Incident) -> None:

@@ -22,7 +22,7 @@ from mediators.execution.cutting import collect_unsettled, cut, settle
 from mediators.execution.events import deliver
 from mediators.execution.forks import begin_fork, branch_ended
 from mediators.execution.guard import NoTask, step_alone
-from mediators.execution.mistakes import foreign, forgotten, mistake
+from mediators.execution.mistakes import foreign, forgotten, mistake, trouble_of
 from mediators.execution.rollback import Rollback, Undo
 from mediators.execution.signals import Inbox, Signal
 from mediators.history import (
@@ -37,7 +37,6 @@ from mediators.history import (
     Pivoted,
     Signalled,
     Started,
-    Trouble,
     origin_of,
 )
 from mediators.outcomes import (
@@ -48,7 +47,7 @@ from mediators.outcomes import (
     WorkflowCancelled,
     WorkflowEnded,
 )
-from mediators.texts import check_text, shown, text_of, writable
+from mediators.texts import check_text, shown, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -171,7 +170,7 @@ class Execution:
         """Where it stands."""
         if self.over is not None:
             return self.over
-        if self.incidents or (self.paused is not None and self.paused.reason == "pivot"):
+        if self.incidents or self.at_pivot:
             return Status.INCIDENT
         if self.ending is not None:
             return Status.COMPENSATING
@@ -182,9 +181,14 @@ class Execution:
         return Status.WAITING if self.open else Status.RUNNING
 
     @property
+    def at_pivot(self) -> bool:
+        """Whether it is paused because it would end behind its pivot."""
+        return self.paused is not None and self.paused.reason == "pivot"
+
+    @property
     def past_pivot(self) -> bool:
         """Whether there is no way back; also where the very turn of the pivot was given up."""
-        return self.pivoted or (self.paused is not None and self.paused.reason == "pivot")
+        return self.pivoted or self.at_pivot
 
     @property
     def troubled(self) -> bool:
@@ -304,14 +308,8 @@ class Execution:
 
     def stop_at(self, event: Event, bug: Bug) -> list[Event]:
         """The code cannot take this event: keep it."""
-        incident = bug.incident
-        trouble = Trouble(
-            incident.path,
-            writable(incident.what),
-            writable(incident.recorded),
-            writable(incident.came),
-        )
-        paused = Paused("pivot" if self.pivoted and is_ending(bug) else "mistake", trouble)
+        reason = "pivot" if self.pivoted and is_ending(bug) else "mistake"
+        paused = Paused(reason, trouble_of(bug.incident))
         self.salvage = {path: each for path, each in self.open.items() if isinstance(each, Step)}
         self.drop()
         self.queue = []

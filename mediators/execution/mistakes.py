@@ -9,6 +9,7 @@ import trio
 
 import actors
 import supervisors
+from mediators.history import Trouble
 from mediators.outcomes import Incident
 from mediators.texts import shown, text_of, writable
 
@@ -34,6 +35,17 @@ HINT = (
 )
 NO_TASK = ("async context", "no running event loop")
 """What trio and asyncio say where there is no task."""
+
+
+def trouble_of(incident: Incident) -> Trouble:
+    """An incident as it is written down."""
+    what, recorded, came = map(writable, (incident.what, incident.recorded, incident.came))
+    return Trouble(incident.path, what, recorded, came)
+
+
+def incident_of(trouble: Trouble) -> Incident:
+    """What was written down, as an incident."""
+    return Incident(trouble.path, trouble.what, trouble.recorded, trouble.came)
 
 
 def mistake(error: BaseException) -> Incident:

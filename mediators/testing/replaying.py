@@ -10,6 +10,7 @@ import attrs
 from mediators import history as h
 from mediators.driver.opening import types_of
 from mediators.execution.execution import Execution
+from mediators.execution.mistakes import incident_of
 from mediators.execution.replay import replay
 from mediators.journal.protocol import JournalError, Reader
 from mediators.journal.sqlite import SqliteJournal
@@ -104,6 +105,5 @@ def _go_on(execution: Execution, records: Sequence[bytes]) -> Incident | None:
         if stopped is not None and stopped.reason == "pivot":
             return None
         if stopped is not None and stopped.incident is not None:
-            trouble = stopped.incident
-            return Incident(trouble.path, trouble.what, trouble.recorded, trouble.came)
+            return incident_of(stopped.incident)
     return None
