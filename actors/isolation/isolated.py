@@ -38,8 +38,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from actors.exits import Exit
-    from actors.isolation.keeper import Worker
     from actors.isolation.options import Process
+    from actors.isolation.worker import Worker
     from actors.place import Place
     from actors.replies import Slot
     from actors.runtime.stages import Steps

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from actors.isolation.keeper import state_of
 from actors.isolation.stack import STACK_SIGNAL
+from actors.isolation.worker import state_of
 
 if TYPE_CHECKING:
     from actors.isolation.ends import Verdict
-    from actors.isolation.keeper import Worker
     from actors.isolation.page import Page
+    from actors.isolation.worker import Worker
     from actors.timers import Timer, Timers
 
 LOOKS = 4

@@ -27,6 +27,7 @@ from actors import (
     open_system,
 )
 from actors.isolation import keeper as keepers
+from actors.isolation import worker as workers
 from actors.telemetry import ProcessStarted
 from supervisors import Child, DynamicSupervisor, StartChild, one_for_one
 from tests.actors.isolation.far_actors import Fail, Far, Note, Pid, Plus, Slowly
@@ -62,7 +63,7 @@ def keeper_of(ref: Ref[Any]) -> int:
 
 def is_running(pid: int) -> bool:
     """Whether a process exists and is no zombie."""
-    return keepers.state_of(pid) not in "ZX"
+    return workers.state_of(pid) not in "ZX"
 
 
 async def two(system: System, **keywords: Any) -> tuple[Ref[Any], Ref[Any]]:
@@ -212,7 +213,7 @@ async def test_nobody_waits_until_a_keeper_has_left_that_is_of_no_more_use(
         ref = await system.start(Child(Far, isolation="process"))
         assert keeper_of(ref) != before and is_running(before)
         os.kill(before, signal.SIGCONT)
-        while keepers.state_of(before) != "X":
+        while workers.state_of(before) != "X":
             await trio.sleep(0.001)
 
 
@@ -446,7 +447,7 @@ async def test_a_fork_that_fails_says_so() -> None:
         ref = await system.start(Child(Far, isolation="process"))
         worker = ref._place.actor._worker
         ended: list[Any] = []
-        from actors.isolation.keeper import Worker
+        from actors.isolation.worker import Worker
 
         failing = Worker(worker._keeper, 77, ended.append)
         failing.told({"id": 77, "failed": "BlockingIOError: no more processes"})
@@ -488,7 +489,7 @@ async def test_a_worker_that_cannot_be_ended_holds_up_nobody_for_ever(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(keepers, "PATIENCE", 0.3)
-    monkeypatch.setattr(keepers.Worker, "destroy", lambda self: None, raising=False)
+    monkeypatch.setattr(workers.Worker, "destroy", lambda self: None, raising=False)
     async with open_system() as system:
         await system.start(one_for_one(Child(Outlives, name="one", isolation="process")))
         ref = named(system, "one")
@@ -507,7 +508,7 @@ async def test_an_end_that_a_keeper_owes_is_not_the_end_of_the_next_one(
     monkeypatch.setattr(keepers, "PATIENCE", 0.05)
     async with open_system() as system:
         one, _ = await two(system)
-        worker = keepers.Worker(one._place.actor._worker._keeper, 77, lambda end: None)
+        worker = workers.Worker(one._place.actor._worker._keeper, 77, lambda end: None)
         os.kill(keeper_of(one), signal.SIGKILL)
         await next_incarnation(one, 2)
         keeper = keeper_of(one)
