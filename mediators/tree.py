@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from actors import Exit
     from actors.place import Spec
     from actors.runtime.stages import Steps
-    from supervisors.tree import Entry
+    from supervisors.entries import Entry
 
 logger = logging.getLogger("mediators")
 

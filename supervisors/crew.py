@@ -24,8 +24,9 @@ from supervisors.admin import (
     StartChild,
     StopChild,
 )
+from supervisors.entries import Entry
 from supervisors.specs import face_of
-from supervisors.tree import Entry, Supervising
+from supervisors.tree import Supervising
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

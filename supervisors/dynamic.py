@@ -17,8 +17,9 @@ from supervisors.admin import (
     RestartChild,
     StartChild,
 )
+from supervisors.entries import Entry, Failed
 from supervisors.specs import Flags, as_child, check_significant
-from supervisors.tree import Entry, Failed, Supervising
+from supervisors.tree import Supervising
 
 if TYPE_CHECKING:
     from actors import Exit

@@ -12,8 +12,8 @@ from actors import Exit, Ref, is_orderly
 if TYPE_CHECKING:
     from actors.place import Place
     from supervisors.admin import RestartLimitExceeded
+    from supervisors.entries import Entry
     from supervisors.policy import Verdict
-    from supervisors.tree import Entry
 
 logger = logging.getLogger("supervisors")
 

@@ -22,6 +22,7 @@ from supervisors.admin import (
     RestartChild,
     StartChild,
 )
+from supervisors.entries import Entry, Failed, failed_child, stop_in_reverse
 from supervisors.policy import affected
 from supervisors.specs import (
     Child,
@@ -31,7 +32,7 @@ from supervisors.specs import (
     free_id,
     with_changes,
 )
-from supervisors.tree import Entry, Failed, Supervising, failed_child, stop_in_reverse
+from supervisors.tree import Supervising
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from actors.place import Place
+    from supervisors.entries import Entry
     from supervisors.pools.jobs import Attempt, Operation
-    from supervisors.tree import Entry
 
 
 class Worker:

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from actors.place import Place
     from actors.runtime.stages import Steps
     from actors.timers import Timer
+    from supervisors.entries import Entry
     from supervisors.policy import Pace
-    from supervisors.tree import Entry
 
 PACE = Backoff(0.1, 30.0)
 """How starts that fail are paced, unless the worker's Child says otherwise."""

@@ -33,9 +33,9 @@ if TYPE_CHECKING:
     from actors.replies import Slot
     from actors.runtime.stages import Steps
     from supervisors.crew import Then
+    from supervisors.entries import Entry
     from supervisors.policy import Verdict
     from supervisors.sharding.policy import Key
-    from supervisors.tree import Entry
 
 BACKOFF = Backoff(0.1, 30.0)
 """How actors are restarted that do not say otherwise."""

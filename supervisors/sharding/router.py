@@ -14,6 +14,7 @@ from actors.replies import Slot
 from actors.runtime import calls, lifecycle
 from supervisors import reports
 from supervisors.crew import Crew, HandedOnRoutes
+from supervisors.entries import stop_at_once
 from supervisors.sharding.admin import (
     GetShards,
     HostInfo,
@@ -27,7 +28,6 @@ from supervisors.sharding.messages import Keyed, Own, Release, Released, Returne
 from supervisors.sharding.policy import moves, shard_of_key, spread, stretches
 from supervisors.sharding.sharded import Everywhere, Somewhere, sharded
 from supervisors.specs import Backoff, Child
-from supervisors.tree import stop_at_once
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from actors import Process
     from actors.place import Place
     from actors.runtime.stages import Steps
-    from supervisors.tree import Entry
+    from supervisors.entries import Entry
 
 BACKOFF = Backoff(0.02, 10.0, reset=30.0)
 """How hosts are started again."""

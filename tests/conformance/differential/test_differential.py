@@ -14,6 +14,7 @@ import pytest
 from actors import Exit, Killed, Shutdown
 from actors.runtime.stages import Steps
 from supervisors import policy, supervisor, tree
+from supervisors.entries import Entry
 from supervisors.specs import AutoShutdown, Restart, Strategy
 from tests.conformance.differential import ours
 from tests.conformance.differential.compare import difference, shrunk
@@ -53,7 +54,7 @@ def early_shut_down(auto_shutdown: AutoShutdown, *, significant: bool, others_ac
     return significant and auto_shutdown != "never"
 
 
-def forward_stop(entries: Iterable[tree.Entry]) -> Steps:
+def forward_stop(entries: Iterable[Entry]) -> Steps:
     """Children are stopped in start order."""
     for entry in list(entries):
         yield from entry.stop()

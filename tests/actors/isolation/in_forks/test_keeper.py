@@ -488,7 +488,7 @@ async def test_who_would_outlive_its_keeper_is_ended_and_holds_up_nobody() -> No
 async def test_a_worker_that_cannot_be_ended_holds_up_nobody_for_ever(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(keepers, "PATIENCE", 0.3)
+    monkeypatch.setattr(keepers, "DYING", 0.3)
     monkeypatch.setattr(workers.Worker, "destroy", lambda self: None, raising=False)
     async with open_system() as system:
         await system.start(one_for_one(Child(Outlives, name="one", isolation="process")))
@@ -505,7 +505,7 @@ async def test_a_worker_that_cannot_be_ended_holds_up_nobody_for_ever(
 async def test_an_end_that_a_keeper_owes_is_not_the_end_of_the_next_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(keepers, "PATIENCE", 0.05)
+    monkeypatch.setattr(workers, "PATIENCE", 0.05)
     async with open_system() as system:
         one, _ = await two(system)
         worker = workers.Worker(one._place.actor._worker._keeper, 77, lambda end: None)
