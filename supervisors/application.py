@@ -68,16 +68,16 @@ def run(
     """
     check_factory(root.factory if isinstance(root, Child) else root)
     check_seconds("grace", grace)
-    process = Process(grace)
-    process.install()
+    program = Program(grace)
+    program.install()
     try:
-        code = trio.run(process.main, root, seed)
+        code = trio.run(program.main, root, seed)
     finally:
-        process.restore()
+        program.restore()
     sys.exit(code)
 
 
-class Process:
+class Program:
     """Signals, and the last resort."""
 
     def __init__(self, grace: float) -> None:

@@ -8,9 +8,9 @@ between the turns.
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeVar
 
-from actors import Call, handles
+from actors import Actor, Call, handles
 from actors.dispatch import Route, Routes, takes_of
 from actors.place import Place
 from actors.runtime import lifecycle
@@ -25,17 +25,19 @@ from supervisors.admin import (
     StopChild,
 )
 from supervisors.entries import Entry
-from supervisors.specs import face_of
+from supervisors.specs import Child, face_of
 from supervisors.tree import Supervising
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from actors import Actor, Exit
+    from actors import Exit
     from actors.runtime.stages import Steps
-    from supervisors.specs import Backoff, Child
+    from supervisors.specs import Backoff
 
     Then = Callable[[Entry, BaseException | None], object]
+
+A = TypeVar("A", bound=Actor, covariant=True)
 
 
 class Crew(Supervising):
@@ -146,6 +148,31 @@ class Crew(Supervising):
     def _refuse(self, message: object, child: str) -> NoReturn:
         name = type(message).__name__
         raise ChildRefused(f"{self._place.path}: {self.instead}. Got: {name}", child)
+
+
+class CrewSpec(Child[A]):
+    """Base of the specs of such supervisors: what they show is the ``Child``, their first argument,
+    and not the class behind it."""
+
+    __slots__ = ()
+
+    @property
+    def label(self) -> str:
+        """The id, or that of its ``Child``."""
+        label: str = self.args[0].label
+        return self.id if self.id is not None else label
+
+    def _numbered(self, number: int) -> str | int:
+        return f"{self.label}-{number}"
+
+
+def check_inner(who: str, spec: Child[Any]) -> None:
+    """Refuse a ``Child`` there cannot be many of. Raises ValueError."""
+    if spec.name is not None or spec.significant:
+        raise ValueError(
+            f"The Child in {who} has no name and is not significant: there may be many of it. "
+            f"Got: {spec!r}"
+        )
 
 
 class HandedOnRoutes(Routes):

@@ -14,7 +14,7 @@ from actors.actor import Actor
 from actors.dispatch import Route, Routes
 from actors.exits import Crashed, NoSuchActor
 from actors.isolation.faults import exit_fault
-from actors.isolation.frames import StopFar, Watch
+from actors.isolation.frames import Down, StopFar, Watch
 from actors.isolation.outlet import Outlet
 from actors.messages import Call
 from actors.monitors import Monitor
@@ -170,3 +170,24 @@ class FarPlace(Place):
         lifecycle.release(self, exit)
         lifecycle.settle(self, "gone")
         self.down(self.incarnation, exit)
+
+
+class FarWatcher:
+    """Somebody at the other end waits for the end of an incarnation here."""
+
+    __slots__ = ("_incarnation", "_link", "_place", "_target")
+
+    def __init__(self, link: Link, target: int, place: Place) -> None:
+        self._link = link
+        self._target = target
+        self._place = place
+        self._incarnation = place.incarnation
+
+    def resolve(self, exit: Exit, /) -> None:
+        """It has ended."""
+        self._link.watched(self)
+        self._link.send(Down(self._target, self._incarnation, exit_fault(exit)))
+
+    def cancel(self) -> None:
+        """Nobody is at the other end any more."""
+        self._place.unwatch(self)

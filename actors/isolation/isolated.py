@@ -150,11 +150,11 @@ class Isolated(Far):
     def _too_early(self, what: Callable[[], object]) -> bool:
         """Whether the actor there is up and this place not quite yet; then ``what`` waits."""
         starting = self._starting
-        early = starting is not None and starting.done and self._place.state == "starting"
-        if early and starting is not None and starting.value is None:
-            self._later.append(what)
-            return True
-        return False
+        up_there = starting is not None and starting.done and starting.value is None
+        if not up_there or self._place.state != "starting":
+            return False
+        self._later.append(what)
+        return True
 
     def _launch(self) -> None:
         """The connection, the page, the process, and the first frame."""

@@ -64,7 +64,7 @@ def flush_output() -> None:
 
 
 class KeeperProcess:
-    """The loop of a keeper: requests come in, notices go out, one line of JSON each."""
+    """The loop of a keeper: requests come in, notices go out, one packet of JSON each."""
 
     def __init__(self, control: socket.socket, arguments: Sequence[str]) -> None:
         self._control = control

@@ -21,7 +21,7 @@ from msgspec import Raw
 from actors.exits import Crashed, Killed, NoSuchActor
 from actors.isolation import frames as f
 from actors.isolation.connection import Connection
-from actors.isolation.far import FarPlace
+from actors.isolation.far import FarPlace, FarWatcher
 from actors.isolation.faults import error_of, exit_fault, exit_of, undecodable
 from actors.isolation.inlet import Inlet, answer_of
 from actors.isolation.outlet import BLOCKED
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Mapping, Sequence
 
-    from actors.exits import Exit
     from actors.isolation.inlet import Arrival
     from actors.isolation.outlet import Flight
     from actors.isolation.page import NoPage, Page
@@ -168,8 +167,7 @@ class Link(ABC):
         """The place of an address that has come from the other end. ``echo``: the address is one of
         ours, read back before it is sent."""
         if address.yours != echo:
-            inlet = self._inlets.get(address.id)
-            place = None if inlet is None else inlet.place
+            place = self._place(address.id)
             return self._nowhere(address) if place is None else place
         if address.id == MAIN and self._main is not None:
             return self._main
@@ -186,7 +184,7 @@ class Link(ABC):
         """Have a far place last, though nobody may have its ref."""
         self._kept.add(far)
 
-    def let_go(self, far: FarPlace) -> None:
+    def let_go(self, far: Place) -> None:
         """Nobody watches it, or nothing waits there, any more."""
         if not (far.watchers or far.suspended):
             self._kept.discard(far)
@@ -232,22 +230,18 @@ class Link(ABC):
             raise NotEncodable(
                 f"Cannot write down {what}: {type(error).__name__}: {error}"
             ) from error
-        if len(payload) > self.max_message:
-            raise NotEncodable(
-                f"A message, or an answer, has at most {self.max_message} bytes (max_message). "
-                f"Got: {what} of {len(payload)}"
-            )
-        if types.news:
-            self.declare()
-        return payload
+        return self._checked(payload, what)
 
     def encode_refusal(self, error: BaseException) -> bytes:
         """The same of a refusal."""
-        payload = self.types.encode_refusal(error)
+        return self._checked(self.types.encode_refusal(error), f"the {type(error).__name__}")
+
+    def _checked(self, payload: bytes, what: str) -> bytes:
+        """One that may leave, the classes in it declared."""
         if len(payload) > self.max_message:
             raise NotEncodable(
-                f"A refusal has at most {self.max_message} bytes (max_message). "
-                f"Got: {type(error).__name__} of {len(payload)}"
+                f"A message, an answer or a refusal has at most {self.max_message} bytes "
+                f"(max_message). Got: {what} of {len(payload)}"
             )
         if self.types.news:
             self.declare()
@@ -329,9 +323,13 @@ class Link(ABC):
         return flight
 
     def _taken(self, frame: f.Taken) -> None:
-        place = self._main if frame.target == MAIN else self._fars.get(frame.target)
+        place = self._spoken_of(frame.target)
         if place is not None and place.running:
             place.actor._outlet.taken(frame.number)
+
+    def _spoken_of(self, target: int) -> Place | None:
+        """The place that stands here for one at the other end."""
+        return self._main if target == MAIN else self._fars.get(target)
 
     def _abandoned(self, frame: f.Abandoned) -> None:
         arrival = self.arrivals.pop(frame.number, None)
@@ -340,7 +338,7 @@ class Link(ABC):
 
     def _given_back(self, frame: f.GivenBack) -> None:
         flight = self._landed(frame.number)
-        place = self._main if frame.target == MAIN else self._fars.get(frame.target)
+        place = self._spoken_of(frame.target)
         if flight is None and place is not None and place.running:
             flight = place.actor._outlet.recall(frame.number)
         self.outgoing.had_back(frame.number, frame.at)
@@ -459,24 +457,3 @@ class Link(ABC):
             logger.exception("What has come over a link cannot be done")
             return f.BrokenLink(f"What has come cannot be done: {error!r}")
         return None
-
-
-class FarWatcher:
-    """Somebody at the other end waits for the end of an incarnation here."""
-
-    __slots__ = ("_incarnation", "_link", "_place", "_target")
-
-    def __init__(self, link: Link, target: int, place: Place) -> None:
-        self._link = link
-        self._target = target
-        self._place = place
-        self._incarnation = place.incarnation
-
-    def resolve(self, exit: Exit, /) -> None:
-        """It has ended."""
-        self._link.watched(self)
-        self._link.send(f.Down(self._target, self._incarnation, exit_fault(exit)))
-
-    def cancel(self) -> None:
-        """Nobody is at the other end any more."""
-        self._place.unwatch(self)

@@ -81,7 +81,7 @@ class Outlet:
         try:
             payload = link.encode(message, "the message")
         except NotEncodable as error:
-            self._unsent(message, slot, item, error)
+            self._unsent(slot, item, error)
             return
         number = link.outgoing.sent(link.next_number)
         flight = Flight(number, message, slot, item, self)
@@ -108,7 +108,7 @@ class Outlet:
             if place.far:
                 link.keep(place)
 
-    def _unsent(self, message: object, slot: Slot | None, item: Any, error: Exception) -> None:
+    def _unsent(self, slot: Slot | None, item: Any, error: Exception) -> None:
         if slot is not None:
             slot.fail(error)
         else:
@@ -147,7 +147,7 @@ class Outlet:
             place.suspended &= ~BLOCKED
             place.look()
             if place.far and not place.mailbox:
-                self._link.let_go(place)  # type: ignore[arg-type]
+                self._link.let_go(place)
 
     def _look_at_casts(self, number: int) -> None:
         """Forget the one-way messages that were handled. The one that was taken last may still be,

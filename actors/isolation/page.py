@@ -200,11 +200,11 @@ class NoPage:
         """Nothing is noted."""
 
     def aside(self) -> set[int]:
-        """Nobody will look."""
+        """Nothing is set aside."""
         return set()
 
     def kept(self) -> set[int]:
-        """Nobody will look."""
+        """Nothing is set aside."""
         return set()
 
 

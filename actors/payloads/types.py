@@ -455,13 +455,6 @@ class Types:
 
     # -- comparing
 
-    def same(self, recorded: bytes | Raw, value: object) -> bool:
-        """Whether a recorded payload is, once decoded and upcast, equal to ``value``.
-
-        Raises as :meth:`encode` and :meth:`decode` do.
-        """
-        return self.same_bytes(recorded, self.encode(value))
-
     def same_bytes(self, recorded: bytes | Raw, encoded: bytes | Raw) -> bool:
         """Whether two payloads are equal once decoded and upcast.
 

@@ -43,7 +43,7 @@ that the next one gets its turn."""
 COOLDOWN = 10.0
 
 
-@attrs.define
+@attrs.frozen
 class Settings:
     """How the pipeline is run: where everything is kept, how many processes of a kind of converter
     there are at most, and how often something happens to one, from 0 to 1."""

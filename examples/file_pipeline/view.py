@@ -27,7 +27,7 @@ EVERY, TOLD = 0.25, 5.0
 """Seconds between two looks, and between two lines where there is no terminal."""
 LATELY = 10.0
 """Seconds over which speed is measured."""
-COLOURS = {"done": "green", "refused": "yellow", "failed": "red"}
+COLOURS = {"done": "green", "refused": "yellow", "failed": "red", "waiting": "blue"}
 
 
 @attrs.frozen
@@ -166,7 +166,7 @@ def states(progress: Progress) -> Text:
     parts = [(f"{count:,} {each}", COLOURS.get(each, "")) for each, count in counted(progress)]
     parts.append((f"{progress.under_way:,} under way", "cyan"))
     if progress.left is not None:
-        parts.append((f"{progress.left - progress.under_way:,} waiting", "blue"))
+        parts.append((f"{progress.left - progress.under_way:,} waiting", COLOURS["waiting"]))
     line = Text("   ").join(Text(*part) for part in parts)
     more = f"\n{progress.within:,} more in archives"
     if progress.before:

@@ -15,6 +15,7 @@ from rich.text import Text
 from examples.file_pipeline.pipeline import JOURNAL
 from examples.file_pipeline.report import STATUSES, duration
 from examples.file_pipeline.sources import walk
+from examples.file_pipeline.view import COLOURS
 from mediators import SqliteJournal, summary_of
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
     from mediators.journal import RunRow, SqliteReader
 
-COLOURS = {"done": "green", "refused": "yellow", "failed": "red", "waiting": "blue"}
 SHOWN = 1_000
 """Files that are listed at most."""
 NONE = "no file matches"

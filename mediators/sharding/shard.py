@@ -14,7 +14,7 @@ from mediators.journal.memory import open_in_memory
 from mediators.journal.protocol import CommitUnknown, Fenced, JournalError, JournalUnreachable
 from mediators.journal.reader import SqliteReader, open_runs
 from mediators.sharding.writer import Acquire, Acquired, Commit, Committed, packed
-from supervisors.sharding.host import send
+from supervisors.sharding.messages import send
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

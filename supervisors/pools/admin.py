@@ -150,7 +150,7 @@ class SetSize(Call[None]):
 
 
 def check_size(least: Any, most: Any) -> None:
-    """How many workers a pool has. Raises TypeError or ValueError."""
+    """How many workers a pool has. Raises ValueError."""
     if not is_int(least) or least < 0:
         raise ValueError(f"A pool's min is an int of 0 or more. Got: {least!r}")
     if not is_int(most) or most < max(1, least):

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from actors.place import Place
     from supervisors.pools.policy import Bucket
     from supervisors.pools.pool import PoolSupervisor
-    from supervisors.pools.workers import Worker
+    from supervisors.pools.worker import Worker
 
 ABSENT = 1000
 """Messages whose callers have gone, of which the last so many are kept for who sends them again."""
@@ -115,10 +115,9 @@ class Attempt(Slot):
 class Operation:
     """The messages of one class: those that wait, how many are in hand, and what bounds them."""
 
-    __slots__ = ("bucket", "cls", "concurrency", "done", "failed", "queue", "running", "seconds")
+    __slots__ = ("bucket", "concurrency", "done", "failed", "queue", "running", "seconds")
 
-    def __init__(self, cls: type) -> None:
-        self.cls = cls
+    def __init__(self) -> None:
         self.queue: OrderedDict[int, Job] = OrderedDict()
         """Those that wait, by their numbers."""
         self.running = 0
@@ -177,7 +176,7 @@ class Jobs:
         """The operation of a class of messages."""
         operation = self.operations.get(cls)
         if operation is None:
-            operation = self.operations[cls] = Operation(cls)
+            operation = self.operations[cls] = Operation()
         return operation
 
     def add(self, job: Job) -> None:

@@ -38,7 +38,7 @@ from supervisors.pools.jobs import Attempt, Job, Jobs
 from supervisors.pools.poison import Poison
 from supervisors.pools.policy import MAX_PREFETCH, wanted
 from supervisors.pools.reports import poisoned
-from supervisors.pools.workers import Worker
+from supervisors.pools.worker import Worker
 from supervisors.pools.workforce import Workforce
 from supervisors.specs import Child, face_of
 
@@ -82,23 +82,19 @@ class PoolSupervisor(Workforce):
             self._wait_for_room(message)
             return
         slot = place.reply_slot()
-        key = None
+        job = None
         if slot is not None:
             slot.taken = True
             # Whoever waits for a pool waits for nobody in particular.
             slot.holder = None
-            key = slot.key
-        if key is not None and slot is not None:
-            job = self._jobs.join(key, slot)
-            if job is not None:
-                slot.room = (self, job)
-                self._go_on()
-                return
-        self._numbers += 1
-        job = Job(self._numbers, message, slot, place.item)
+            if slot.key is not None:
+                job = self._jobs.join(slot.key, slot)
+        if job is None:
+            self._numbers += 1
+            job = Job(self._numbers, message, slot, place.item)
+            self._jobs.add(job)
         if slot is not None:
             slot.room = (self, job)
-        self._jobs.add(job)
         self._go_on()
 
     def _wait_for_room(self, message: object) -> None:

@@ -8,6 +8,7 @@ import attrs
 
 from actors import Actor
 from actors.validation import check_seconds, is_int
+from supervisors.crew import CrewSpec, check_inner
 from supervisors.pools.admin import check_size
 from supervisors.pools.pool import PoolSupervisor
 from supervisors.sharding.sharded import takes_over_shards
@@ -33,7 +34,7 @@ class PoolOptions:
     prefetch: bool
 
 
-class Pool(Child[A]):
+class Pool(CrewSpec[A]):
     """Workers that compete for the messages of one queue: ``Pool(Child(Pdf), min=1, max=8)``.
 
     It is a ``Child`` and goes wherever one goes; its ref takes what the worker's class handles. A
@@ -107,11 +108,7 @@ class Pool(Child[A]):
         check_seconds("A pool's cooldown", cooldown)
         if not isinstance(prefetch, bool):
             raise TypeError(f"A pool's prefetch is True or False. Got: {prefetch!r}")
-        if spec.name is not None or spec.significant:
-            raise ValueError(
-                "The Child in a Pool has no name and is not significant: there may be many of it. "
-                f"Got: {spec!r}"
-            )
+        check_inner("a Pool", spec)
         # What its ref takes is what the worker's class handles.
         factory: Any = PoolSupervisor
         super().__init__(
@@ -125,16 +122,6 @@ class Pool(Child[A]):
             start_timeout=start_timeout,
             mailbox=mailbox,
         )
-
-    @property
-    def label(self) -> str:
-        """The id, or that of its ``Child``."""
-        label: str = self.args[0].label
-        return self.id if self.id is not None else label
-
-    def _numbered(self, number: int) -> str | int:
-        """Named for what it runs, and not for the class behind it."""
-        return f"{self.label}-{number}"
 
     def __repr__(self) -> str:
         spec, options = self.args

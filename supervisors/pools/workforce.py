@@ -12,7 +12,7 @@ from actors.runtime import lifecycle
 from supervisors import reports
 from supervisors.crew import Crew
 from supervisors.pools.admin import SetSize
-from supervisors.pools.workers import Worker
+from supervisors.pools.worker import Worker
 from supervisors.specs import Backoff, Child
 
 if TYPE_CHECKING:

@@ -13,17 +13,16 @@ import attrs
 import trio
 
 from actors import Actor, Crashed, Exit, Ref, Shutdown, handles, is_orderly
-from actors.isolation.far import Far
 from actors.isolation.inlet import Ticket
-from actors.mailbox import EXEMPT, NOWHERE, follower_of, message_of, origin_of, slot_of
+from actors.mailbox import NOWHERE, follower_of, message_of, origin_of, slot_of
 from actors.runtime import calls, lifecycle
 from supervisors import reports
 from supervisors.crew import Crew
 from supervisors.policy import verdict
-from supervisors.sharding.messages import Keyed, Own, Release, Released, Returned
+from supervisors.sharding.messages import Keyed, Own, Release, Released, Returned, send
 from supervisors.sharding.policy import shard_of_key
+from supervisors.sharding.rest import at_rest
 from supervisors.specs import Backoff, Child, with_changes
-from supervisors.tree import Supervising
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -345,47 +344,6 @@ class ShardHost(Crew):
         ):
             self._releasing.discard(shard)
             send(self._router._place, Released(shard, self._number), None, NOWHERE)
-
-
-def send(place: Place, message: object, slot: Any, origin: Any) -> None:
-    """Queue a message of the library's own, which no bound keeps out."""
-    if calls.is_closed(place):
-        place.scheduler.refuse(place, (message, slot, *origin))
-        return
-    mailbox = place.open_mailbox()
-    mailbox.exempt += 1
-    mailbox.append((message, slot, *origin, EXEMPT))
-    if place.idle:
-        place.scheduler.schedule(place)
-
-
-def at_rest(place: Place) -> bool:
-    """Whether there is nothing to do, now or later: no message, no turn, no timer or timeout, no
-    task, no owed answer; and the same of everybody below. Of a process nobody can tell."""
-    if place.state in ("stopped", "gone"):
-        return True
-    if place.state != "up" or isinstance(place.actor, Far) or has_work(place):
-        return False
-    spoken_to = place.ref._place
-    if spoken_to is not place and not at_rest(spoken_to):
-        return False
-    below = place.actor._entries() if isinstance(place.actor, Supervising) else ()
-    return all(at_rest(each.place) for each in below if each.place is not spoken_to)
-
-
-def has_work(place: Place) -> bool:
-    """Whether the actor of a place that is up has something to do, or waits for something."""
-    mailbox, idle = place.mailbox, place.idle_timer
-    return bool(
-        place.busy
-        or mailbox
-        or (mailbox is not None and mailbox.stash)
-        or place.actor_timers
-        or place.side
-        or (idle is not None and idle.running)
-        or (place.actor.has_states and place.actor._machine.timeouts)
-        or any(not slot.done for slot in place.held or ())
-    )
 
 
 def hand_down(place: Place) -> None:

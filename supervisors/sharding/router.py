@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 
-from actors import Crashed, Exit, Later, Refusal, Shutdown, handles
+from actors import Crashed, Exit, Later, Shutdown, handles
 from actors.dispatch import takes_of
 from actors.mailbox import NOWHERE, message_of, origin_of, slot_of
 from actors.replies import Slot
@@ -23,8 +23,9 @@ from supervisors.sharding.admin import (
     ShardsInfo,
     StillMoving,
 )
-from supervisors.sharding.host import ShardHost, Terms, handled, send
-from supervisors.sharding.messages import Keyed, Own, Release, Released, Returned
+from supervisors.sharding.gathering import Gathering, Part
+from supervisors.sharding.host import ShardHost, Terms, handled
+from supervisors.sharding.messages import Keyed, Own, Release, Released, Returned, send
 from supervisors.sharding.policy import moves, shard_of_key, spread, stretches
 from supervisors.sharding.sharded import Everywhere, Somewhere, sharded
 from supervisors.specs import Backoff, Child
@@ -309,8 +310,8 @@ class ShardRouter(Crew):
         move.returned.append((message, slot, origin))
 
     def _given_back(self, place: Place, item: Any) -> None:
-        """The same, of a call, from a host in another process. As a message, behind those that
-        were returned before."""
+        """The same, of what a host in another process gives back unread. As a message, behind those
+        that were returned before."""
         keyed = message_of(item)
         returned = Returned(keyed.key, keyed.shard, keyed.message)
         send(self._place, returned, slot_of(item), origin_of(item))
@@ -378,42 +379,3 @@ class ShardRouter(Crew):
             for host in self._hosts.values()
         )
         return ShardsInfo(self._layout.terms.count, hosts, tuple(self._moving))
-
-
-class Gathering:
-    """The answers of all shards to one message."""
-
-    def __init__(self, slot: Slot, everywhere: Everywhere, count: int) -> None:
-        self._slot = slot
-        self._merge = everywhere.merge
-        self._answers: list[Any] = [None] * count
-        self._missing = count
-
-    def came(self, shard: int, value: object, error: BaseException | None) -> None:
-        """One more; the first that is an error is the answer."""
-        if error is not None:
-            self._slot.fail(error)
-            return
-        self._answers[shard] = value
-        self._missing -= 1
-        if not self._missing and not self._slot.done:
-            try:
-                self._slot.reply(self._merge(self._answers))
-            except Refusal as refusal:
-                self._slot.fail(refusal)
-
-
-class Part(Slot):
-    """The reply slot of one shard's part."""
-
-    __slots__ = ("_gathering", "_shard")
-
-    def __init__(self, gathering: Gathering, shard: int, message: object, place: Place) -> None:
-        super().__init__(message, place, None, gathering._slot.deadline)
-        self._gathering = gathering
-        self._shard = shard
-
-    def settle(self) -> None:
-        """It has its answer."""
-        super().settle()
-        self._gathering.came(self._shard, self.value, self.error)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from actors import Actor, Process
 from actors.payloads.names import brief
 from actors.validation import check_seconds, is_int
+from supervisors.crew import CrewSpec, check_inner
 from supervisors.sharding.admin import NoKey
 from supervisors.sharding.host import Terms
 from supervisors.sharding.router import Layout, ShardRouter
@@ -26,7 +27,7 @@ COUNT = 64
 MOST = 1 << 16
 
 
-class Shards(Child[A]):
+class Shards(CrewSpec[A]):
     """An actor for each key, each key with one live owner: ``Shards(Child(Account), key="owner")``.
 
     It is a ``Child`` and goes wherever one goes; its ref takes what the actor's class handles, and
@@ -97,11 +98,7 @@ class Shards(Child[A]):
             )
         if each not in (None, "key", "shard"):
             raise ValueError(f"Shards each is 'key', 'shard' or None. Got: {each!r}")
-        if spec.name is not None or spec.significant:
-            raise ValueError(
-                "The Child in Shards has no name and is not significant: there may be many of it. "
-                f"Got: {spec!r}"
-            )
+        check_inner("Shards", spec)
         knows = sharded(spec)
         of_shards = knows is not None and knows.sharded_by == "shard"
         per_key = (each or ("key" if knows is None else knows.sharded_by)) == "key"
@@ -150,16 +147,6 @@ class Shards(Child[A]):
             start_timeout=start_timeout,
             mailbox=mailbox,
         )
-
-    @property
-    def label(self) -> str:
-        """The id, or that of its ``Child``."""
-        label: str = self.args[0].label
-        return self.id if self.id is not None else label
-
-    def _numbered(self, number: int) -> str | int:
-        """Named for what it runs, and not for the class behind it."""
-        return f"{self.label}-{number}"
 
     def __repr__(self) -> str:
         spec, layout = self.args

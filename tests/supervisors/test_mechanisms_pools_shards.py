@@ -15,7 +15,7 @@ from supervisors.pools import pool as pools
 from supervisors.pools.jobs import Jobs
 from supervisors.pools.policy import Bucket
 from supervisors.pools.pool import PoolSupervisor
-from supervisors.pools.workers import Worker
+from supervisors.pools.worker import Worker
 from supervisors.sharding import host, router
 from supervisors.sharding.host import Entity, ShardHost
 from supervisors.sharding.messages import Released

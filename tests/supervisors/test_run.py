@@ -16,7 +16,7 @@ import trio
 
 from actors import Actor
 from supervisors import run
-from supervisors.application import Process
+from supervisors.application import Program
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -271,10 +271,10 @@ def test_run_says_what_it_takes_before_anything_happens(
 
 
 def test_a_signal_that_comes_when_the_loop_has_ended_is_no_error() -> None:
-    process = Process(1.0)
-    trio.run(process.main, Ends, None)
-    process.restore()
-    process._on_signal(signal.SIGTERM, None)
+    program = Program(1.0)
+    trio.run(program.main, Ends, None)
+    program.restore()
+    program._on_signal(signal.SIGTERM, None)
 
 
 class Ends(Actor):

@@ -279,7 +279,7 @@ def test_j4_a_value_comes_back_with_its_own_type(types: Types, value: object) ->
     assert found == value
     assert declared.difference(found, value, "it") is None
     assert types.encode(found) == types.encode(value)
-    assert types.same(types.encode(value), found)
+    assert types.same_bytes(types.encode(value), types.encode(found))
 
 
 def test_j4_every_kind_of_field_comes_back(types: Types) -> None:
@@ -294,7 +294,7 @@ def test_j4_every_kind_of_field_comes_back(types: Types) -> None:
 
 def test_j4_nan_is_the_same_as_nan(types: Types) -> None:
     assert math.isnan(back(types, math.nan))
-    assert types.same(types.encode([math.nan]), [math.nan])
+    assert types.same_bytes(types.encode([math.nan]), types.encode([math.nan]))
 
 
 def test_j4_an_aware_datetime_comes_back_as_the_same_instant_in_utc(types: Types) -> None:
@@ -306,7 +306,7 @@ def test_j4_an_aware_datetime_comes_back_as_the_same_instant_in_utc(types: Types
 
 def test_j4_a_message_without_fields_comes_back(types: Types) -> None:
     assert type(back(types, Ping())) is Ping
-    assert types.same(types.encode(Ping()), Ping())
+    assert types.same_bytes(types.encode(Ping()), types.encode(Ping()))
     with pytest.raises(NotEncodable, match="Ping declares no fields, so what was set"):
         ping = Ping()
         ping.note = 1  # type: ignore[attr-defined]
@@ -319,7 +319,7 @@ def test_j4_raw_bytes_are_taken_as_they_come(types: Types) -> None:
         msgspec.msgpack.encode([msgspec.Raw(data)]), type=list[msgspec.Raw]
     )
     assert types.decode(outer[0]) == Charge("a", 1)
-    assert types.same(outer[0], Charge("a", 1))
+    assert types.same_bytes(outer[0], types.encode(Charge("a", 1)))
     assert types.same_bytes(outer[0], msgspec.Raw(data))
 
 
@@ -769,8 +769,8 @@ def test_mistake_3_upcasting_does_not_stop_after_the_first_version(
     assert types.decode(record("new", 1, {"total": 5})) == New(500)
     assert types.decode(record("new", 2, {"amount": 5})) == New(500)
     assert types.decode(record("new", 3, {"cents": 5})) == New(5)
-    assert types.same(record("new", 1, {"total": 5}), New(500))
-    assert not types.same(record("new", 1, {"total": 5}), New(5))
+    assert types.same_bytes(record("new", 1, {"total": 5}), types.encode(New(500)))
+    assert not types.same_bytes(record("new", 1, {"total": 5}), types.encode(New(5)))
 
     def one_step(plan: plans.Plan, version: int, fields: dict[str, Any]) -> dict[str, Any]:
         return plan.upcasts[version](fields) if version < plan.version else fields
@@ -880,12 +880,12 @@ def test_w4_equal_contents_are_the_same_whatever_their_bytes(types: Types) -> No
     swapped = b"\x82\xa5total\x01\xa5order\xa1a"
     data = record(name, 1, msgspec.Raw(swapped))
     assert data != types.encode(Charge("a", 1))
-    assert types.same(data, Charge("a", 1))
-    assert not types.same(data, Charge("a", 2))
-    assert not types.same(types.encode(1), True)
-    assert not types.same(types.encode([1]), (1,))
-    assert not types.same(types.encode(Item("a")), Payment("a"))
-    assert types.same(types.encode({"a": 1, "b": 2}), {"b": 2, "a": 1})
+    assert types.same_bytes(data, types.encode(Charge("a", 1)))
+    assert not types.same_bytes(data, types.encode(Charge("a", 2)))
+    assert not types.same_bytes(types.encode(1), types.encode(True))
+    assert not types.same_bytes(types.encode([1]), types.encode((1,)))
+    assert not types.same_bytes(types.encode(Item("a")), types.encode(Payment("a")))
+    assert types.same_bytes(types.encode({"a": 1, "b": 2}), types.encode({"b": 2, "a": 1}))
 
 
 # -- refusals
