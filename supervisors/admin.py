@@ -2,7 +2,8 @@
 
 ``await bank.call(StopChild("alice"))``. All of them are handled in the supervisor's own turns, one
 at a time, and wait for a restart under way. The meaning is that of ``supervisor:start_child`` and
-its siblings in Erlang/OTP.
+its siblings in Erlang/OTP. A pool, and shards, have as many children as they want: there all that
+would change this is refused with ChildRefused.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ class StopChild(Call[None]):
     """Stop a child and keep its spec; a temporary or dynamic child is forgotten.
 
     Answered when it has stopped; a stopped child is fine too. It is not restarted by its own exit.
+    Refused with NoSuchChild.
     """
 
     child: ChildKey
@@ -152,7 +154,8 @@ class MaxChildren(ChildRefused):
 
 
 class RestartLimitExceeded(ActorError):
-    """A supervisor gave up: more restarts than ``max_restarts`` within ``within`` seconds.
+    """A supervisor gave up: more restarts than ``max_restarts`` within ``within`` seconds, or more
+    of one child in a row than the ``limit`` of its ``Backoff``.
 
     It is the exit ``Crashed(RestartLimitExceeded)`` of the supervisor, and what leaves
     ``open_system`` when the root gives up. ``__cause__`` is the last child's crash, ``child`` its

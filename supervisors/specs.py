@@ -43,8 +43,11 @@ class Backoff:
 
     The first restart comes after ``first`` seconds, each further one after twice as long, up to
     ``cap``; ``jitter`` is the share of the delay that is drawn at random (0.2: from 80 % to 100 %).
-    After ``reset`` seconds of quiet the delay is ``first`` again. ``limit`` bounds the restarts in
-    a row; past it the supervisor gives up. ``None`` means for ever.
+    After ``reset`` seconds of quiet the delay is ``first`` again. ``limit``, 1 or more, bounds the
+    restarts in a row; past it the supervisor gives up. ``None`` means for ever.
+
+    Raises TypeError or ValueError for a negative time, a ``cap`` below ``first``, a ``jitter`` that
+    is no share from 0 to 1.
     """
 
     first: float = attrs.field(default=0.1)
@@ -74,28 +77,30 @@ class Child(Generic[A]):
     through ``functools.partial(Account, currency="EUR")``):
 
     ``id``
-        unique among its siblings; the class name, numbered where it repeats, unless given
+        unique among its siblings, without ``/``; the class name, numbered where it repeats, unless
+        given
     ``name``
-        registered for ``system.whereis``
+        registered for ``system.whereis``, without ``/``
     ``restart``
         ``"permanent"`` (always), ``"transient"`` (after a crash or a kill), ``"temporary"`` (never)
     ``shutdown``
         seconds an orderly stop may take before it is a kill; ``"kill"`` for at once; ``math.inf``.
         5 for a worker, ``inf`` for a supervisor
     ``start_timeout``
-        seconds ``on_start`` may take: 30
+        seconds, more than 0, that ``on_start`` may take, and the start of its process: 30
     ``backoff``
         a :class:`Backoff`: paced restarts that do not count towards the limit
     ``significant``
         its end counts for ``auto_shutdown``; not with ``permanent``
     ``mailbox``
-        how many messages may queue: 10,000; ``math.inf``
+        how many messages may queue, 1 or more: 10,000; ``math.inf``
     ``isolation``
         ``"process"``, or a :class:`actors.Process` with its options: the actor runs in an operating
         system process of its own. ``None``: in this one
     ``memory_limit``
         bytes of data that each process may have, its RLIMIT_DATA, which is not its resident memory:
-        64 MiB or more; ``None`` for any
+        64 MiB or more, with ``isolation`` only; ``None`` for any. Past it the actor gets a
+        MemoryError, or its process ends
 
     Raises TypeError or ValueError for anything else, saying what is accepted.
     """

@@ -15,6 +15,8 @@ Isolation: TypeAlias = "Literal['process'] | Process"
 MIB = 1 << 20
 SMALLEST = 64 * MIB
 """The least memory limit. A worker comes up with less than half of it; the rest is for messages."""
+LARGEST_WINDOW = 4096
+LARGEST_MESSAGE = 1 << 30
 
 
 @attrs.frozen(kw_only=True)
@@ -22,17 +24,22 @@ class Process:
     """An actor in an operating system process of its own: ``Child(Pdf, isolation=Process())``.
 
     ``heartbeat``
-        seconds its event loop may show no sign of life before the process is killed; ``None``: for
-        ever. A plain handler that computes for longer calls ``self.heartbeat()`` now and then
+        seconds, more than 0, for which its event loop may show no sign of life before the process
+        is killed: 30; ``None``: for ever. A plain handler that computes for longer calls
+        ``self.heartbeat()`` now and then
     ``warm``
         fork it from a process that has imported its module already, where that is safe, instead of
-        starting an interpreter
+        starting an interpreter: True
     ``window``
-        how many messages may be on their way before the first of them is taken
+        how many messages may be on their way before the first of them is taken, from 1 to 4,096:
+        256. Then who sends waits, or is told that the mailbox is full
     ``max_message``
-        bytes a message or an answer may have
+        bytes a message, an answer or a refusal may have, up to 1 GiB: 16 MiB. A call with more
+        fails with ``NotEncodable``; a one-way message is a dead letter
 
-    Raises TypeError or ValueError for what is not accepted. Needs Linux.
+    Asked to stop, the process has the ``shutdown`` time of the ``Child``; then it gets SIGTERM, and
+    half a second later SIGKILL. Raises TypeError or ValueError for what is not accepted. Needs
+    Linux: elsewhere the start fails with RuntimeError.
     """
 
     heartbeat: float | None = 30.0
@@ -62,10 +69,6 @@ class Process:
                 f"Process max_message (bytes) is an int from 1 to {LARGEST_MESSAGE}. "
                 f"Got: {self.max_message!r}"
             )
-
-
-LARGEST_WINDOW = 4096
-LARGEST_MESSAGE = 1 << 30
 
 
 def check_isolation(isolation: Any, memory_limit: Any) -> Process | None:

@@ -30,7 +30,8 @@ class Poisoned(Refusal):
 
 @attrs.frozen
 class PoisonMessage:
-    """A message that was set aside. ``number`` names it, ``moment`` is wall time."""
+    """A message that was set aside. ``number`` names it, ``moment`` is when, in seconds since
+    1970."""
 
     number: int
     message: Any
@@ -68,8 +69,9 @@ class WorkerInfo:
 
 @attrs.frozen
 class PoolInfo:
-    """A pool as it stands; ``replaced`` counts workers that have died, ``poisoned`` the messages
-    that were set aside since it started."""
+    """A pool as it stands. Since it started, ``done`` messages were answered, with a refusal or an
+    error as well; ``replaced`` workers have ended that were not told to; ``poisoned`` messages were
+    set aside."""
 
     min: int
     max: int
@@ -84,7 +86,7 @@ class PoolInfo:
 
 @attrs.frozen
 class GetPool(Call[PoolInfo]):
-    """How it stands."""
+    """How a pool stands. Needs no room in its mailbox."""
 
 
 @attrs.frozen
@@ -94,8 +96,8 @@ class GetPoison(Call["list[PoisonMessage]"]):
 
 @attrs.frozen
 class RetryPoison(Call[None]):
-    """Put a message that was set aside back into the queue, one-way, with all its attempts.
-    Refused with ``NoSuchPoison``."""
+    """Put a message that was set aside at the end of the queue, one-way, under the number it had,
+    with all its attempts. Refused with ``NoSuchPoison``."""
 
     number: int
 
@@ -115,9 +117,13 @@ class NoSuchPoison(Refusal):
 class SetLimit(Call[None]):
     """Bound an operation, from now on: how many of its messages are handled at the same time
     (``concurrency``; 0: none, for now), and how many are begun in a second (``rate``), of which
-    ``burst`` at once. None lifts a bound. What is in hand is finished. A rate in the place of
-    another begins with what was left under that one; 0 holds everything. Refused for a class that
-    no worker handles."""
+    ``burst`` at once: as many as come in a second, at least one, unless given. None lifts a bound.
+    What is in hand is finished. A rate in the place of another begins with what was left under that
+    one; 0 holds everything.
+
+    Raises TypeError or ValueError for what is no class, or no such number, and for a burst without
+    a rate. Refused for a class that no worker handles.
+    """
 
     operation: type
     concurrency: int | None = None
@@ -135,12 +141,15 @@ class SetLimit(Call[None]):
             check_number("SetLimit rate (a second)", self.rate, at_least=0)
         if self.burst is not None and (not is_int(self.burst) or self.burst < 1):
             raise ValueError(f"SetLimit burst is an int of 1 or more. Got: {self.burst!r}")
+        if self.burst is not None and self.rate is None:
+            raise ValueError(f"SetLimit burst is for a rate. Got: burst={self.burst}, rate=None")
 
 
 @attrs.frozen
 class SetSize(Call[None]):
     """Have at least ``min`` and at most ``max`` workers, from now on. Those that are too many get
-    nothing more, and are stopped when they have finished what they have in hand."""
+    nothing more, and are stopped when they have finished what they have in hand. Raises ValueError
+    for sizes that no pool has."""
 
     min: int
     max: int

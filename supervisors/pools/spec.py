@@ -46,9 +46,10 @@ class Pool(CrewSpec[A]):
     or is handled is not handled twice: whoever sends it waits for the same answer.
 
     ``min``, ``max``
-        there are as many workers as messages wait or are handled, within these bounds
+        there are as many workers as messages wait or are handled, within these bounds: from 0 and 1
+        on; 1 and 8
     ``attempts``
-        how many workers a message may cost: 3
+        how many workers a message may cost, 1 or more: 3
     ``cooldown``
         seconds after which a worker above ``min`` that had nothing to do is stopped: 30
     ``prefetch``
@@ -58,8 +59,9 @@ class Pool(CrewSpec[A]):
     ``id``, ``name``, ``restart``, ``start_timeout``, ``mailbox``, ``shutdown``
         as for a ``Child``; ``mailbox`` bounds what waits
 
-    A worker that has died is replaced at once; one that does not come up, or dies with nothing in
-    hand, after the ``Backoff`` of its ``Child`` (0.1 to 30 s unless given). Stopped, a pool takes
+    A worker that has died is replaced at once, whatever its ``restart`` says; one that does not
+    come up, or dies before it was handed anything, after the ``Backoff`` of its ``Child`` (0.1 to
+    30 s unless given), and past the ``limit`` of that the pool gives up. Stopped, a pool takes
     nothing more, gives back what waits (``NoSuchActor``), and lets each worker finish what it has
     begun, within the worker's ``shutdown`` time.
 

@@ -33,14 +33,19 @@ class ShardsInfo:
 
 @attrs.frozen
 class GetShards(Call[ShardsInfo]):
-    """How they stand."""
+    """How shards stand. Needs no room in their mailbox."""
 
 
 @attrs.frozen
 class Resize(Call[None]):
-    """Spread the shards over so many hosts, one for each shard at most; answered when all have left
-    the host that they had to leave. Messages wait meanwhile, and keep their order. Refused with
-    ``StillMoving`` while others are on their way."""
+    """Spread the shards over so many hosts, 1 or more, one for each shard at most. Messages wait
+    meanwhile, and keep their order. Raises ValueError for what is no such number.
+
+    Answered when all have left the host that they had to leave, new hosts are up and empty ones
+    have stopped. That lasts as long as the actors on the way take to stop: give the call a
+    ``timeout`` to match. Whoever does not wait for it does not end it. Refused with ``StillMoving``
+    while others are on their way.
+    """
 
     hosts: int
 

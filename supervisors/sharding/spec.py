@@ -40,9 +40,9 @@ class Shards(CrewSpec[A]):
         the name of the attribute that every message has, or a function of the message; a str or an
         int. Not needed for actors that know the keys of their messages, as a ``Mediator`` does
     ``count``
-        how many shards, fixed for ever: 64
+        how many shards, fixed for ever, from 1 to 65,536: 64
     ``processes``
-        spread them over so many processes of their own; None: all in this one
+        spread them over so many processes of their own, ``count`` at most; None: all in this one
     ``each``
         ``"key"``: an actor for each key; ``"shard"``: one for each shard, running from the start,
         for all of its keys. That of the actor's class unless given: ``"key"``, a ``Mediator``'s
@@ -65,7 +65,7 @@ class Shards(CrewSpec[A]):
     processes are isolated, and its ``memory_limit`` is that of each process. A process that has
     died is started again, and its shards with it; what was not begun is handled then, what was has
     failed with ``ActorDied``, and is lost if it was one-way. ``Resize(n)`` changes the number of
-    hosts, ``GetShards`` tells of them.
+    hosts, ``GetShards`` tells of them. A message without a key is refused with ``NoKey``.
 
     Raises TypeError or ValueError for what is not accepted.
     """

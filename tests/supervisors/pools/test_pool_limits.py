@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import partial
 from math import inf
@@ -23,6 +24,22 @@ def log() -> Log:
 
 
 # -- what can be bounded
+
+
+@pytest.mark.parametrize(
+    ("bounds", "text"),
+    [
+        ({"operation": "Work"}, "operation is a class of messages. Got: 'Work'"),
+        ({"concurrency": -1}, "concurrency is an int of 0 or more, or None. Got: -1"),
+        ({"rate": "fast"}, "rate (a second) is a number. Got: 'fast'"),
+        ({"rate": -1.0}, "rate (a second) is 0 or more. Got: -1.0"),
+        ({"rate": 1.0, "burst": 0}, "burst is an int of 1 or more. Got: 0"),
+        ({"burst": 5}, "burst is for a rate. Got: burst=5, rate=None"),
+    ],
+)
+def test_a_bound_that_is_none_says_what_one_is(bounds: dict[str, Any], text: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=re.escape(text)):
+        SetLimit(**{"operation": Work, **bounds})
 
 
 async def test_what_no_worker_handles_cannot_be_bounded(system: System, log: Log) -> None:
