@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
-import attrs
-import msgspec
 from msgspec import Raw
 
-from actors import Refusal
-from actors.dispatch import NONE
-from actors.payloads.types import NotEncodable, Undecodable, UnknownType, journal_name
+from actors.payloads.types import NotEncodable, Undecodable, UnknownType
 from mediators import history as h
 from mediators import verbs as v
 from mediators.driver.attempts import make_undo
 from mediators.driver.listing import entries_of, listed_runs, turns_before
-from mediators.execution.commands import ChildRun, Step, id_of, timeout_of
+from mediators.driver.queries import answer_of
+from mediators.execution.commands import Step
 from mediators.execution.execution import Execution
-from mediators.execution.guard import NoTask
 from mediators.execution.mistakes import incident_of
 from mediators.execution.replay import replay
 from mediators.handle import Handle
@@ -28,13 +23,11 @@ from mediators.outcomes import (
     SignalRefused,
     StartConflict,
     Status,
-    TooManyWorkflows,
     VerbRefused,
-    WorkflowEnded,
     how_it_ended,
 )
 from mediators.sharding.keys import Elsewhere
-from mediators.texts import check_text, shown, text_of
+from mediators.texts import text_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,130 +69,12 @@ class Desk:
             raise VerbRefused(
                 f"{type(workflow).__name__} is not among the workflows of this mediator: {names}."
             )
-        self.admit(workflow, message.policy, message.timeout, later, None, result=False)
-
-    def admit(
-        self,
-        workflow: Any,
-        policy: str,
-        timeout: float | None,
-        later: Later[Any],
-        key: str | None,
-        *,
-        result: bool,
-    ) -> None:
-        """Start a workflow, or join the one that has its id; answer with its handle or its end."""
-        driver = self._driver
-        try:
-            own = id_of(workflow)
-        except Exception as error:
-            raise VerbRefused(f"{type(workflow).__name__}.id raised {shown(error)}") from error
-        try:
-            bound = timeout_of(workflow) if timeout is None else timeout
-        except (TypeError, ValueError) as error:
-            raise VerbRefused(text_of(error)) from error
-        except Exception as error:
-            raise VerbRefused(f"{type(workflow).__name__}.timeout raised {shown(error)}") from error
-        id = own if own is not None else key or driver.draw_id()
-        try:
-            check_text("The id of a workflow", id)
-        except ValueError as error:
-            raise VerbRefused(str(error)) from error
-        encoded = Raw(driver.types.encode(workflow, type(workflow).__name__))
-
-        def begun() -> None:
-            if result:
-                driver.wait_for(id, self._to(later), later)
-            else:
-                # Not at once, though nothing may wait for its commit yet: the start is to come.
-                driver.out("reply", later, Handle(driver.face, id, type(workflow)))
-
-        event = driver.started(workflow, encoded, id, timeout=bound, key=key)
-        name = journal_name(type(workflow))
-        present = driver.find_open(id)
-        row = None if present is not None else driver.find(id, new=True)
-        if present is None and row is None:
-            self._check_room()
-            begun()
-            driver.begin(event, name)
-        elif policy == "reject":
-            raise StartConflict(f"There is a workflow {id!r} already.")
-        elif id in driver.unreadable:
-            self._check_readable(id)
-        elif policy == "replace" and present is not None:
-            self._replace(present, event, name, begun, later)
-        elif policy == "replace" and row is not None:
-            self._check_room()
-            begun()
-            driver.begin(msgspec.structs.replace(event, run=row.run + 1), name)
-        elif present is not None:
-            if present.digest != hash(bytes(encoded)) and not self._same(present.number, encoded):
-                raise self._conflict(id)
-            begun()
-        elif row is not None:
-            if not self._same(row.number, encoded):
-                raise self._conflict(id)
-            if result:
-                self.past(row, self._to(later))
-            else:
-                begun()
-
-    def _conflict(self, id: str) -> StartConflict:
-        return StartConflict(f"The id {id!r} is taken by a workflow with other contents.")
-
-    def _check_room(self) -> None:
-        limit = self._driver.mediator.max_running
-        if limit is None:
-            return
-        while not self._driver.recovery.done:
-            self._driver.recovery.advance()
-        if len(self._driver.runs) >= limit:
-            raise TooManyWorkflows(f"{limit} workflows run already; start this one later.")
-
-    def _same(self, number: int, encoded: Raw) -> bool:
-        """Whether the run was started with these contents. Raises NoSuchWorkflow if it has just
-        been removed."""
-        for data in self._driver.records(number)[:1]:
-            started: Any = h.decode_turn(data).events[0]
-            try:
-                return self._driver.types.same_bytes(h.origin_of(started), encoded)
-            except (UnknownType, Undecodable) as error:
-                raise VerbRefused(
-                    f"The id {started.id!r} is taken by a workflow that cannot be read: {error}"
-                ) from error
-        raise NoSuchWorkflow("A workflow of that id has just been removed; start it again.")
-
-    def _replace(
-        self,
-        present: Execution,
-        event: h.Started,
-        name: str,
-        begun: Callable[[], None],
-        later: Later[Any],
-    ) -> None:
-        if present.past_pivot:
-            raise VerbRefused(f"{present.id!r} is past its pivot: it is not replaced.")
-        driver = self._driver
-
-        def ended(_status: Status, _value: Raw) -> None:
-            other = driver.by_id.get(present.id)
-            if other is None:
-                begun()
-                driver.begin(msgspec.structs.replace(event, run=present.run + 1), name)
-                return
-            # Of several who replace the same run each takes the place of the one before.
-            try:
-                self._replace(other, event, name, begun, later)
-            except VerbRefused as refusal:
-                driver.out("fail", later, refusal)
-
-        driver.wait_for(present.id, ended)
-        if present.cancelled is None and present.ending is None:
-            driver.turn(present, h.Cancelled("it is replaced"))
+        admission = self._driver.admission
+        admission.admit(workflow, message.policy, message.timeout, later, None, result=False)
 
     # -- ends
 
-    def _to(self, later: Later[Any]) -> Waiter:
+    def waiter(self, later: Later[Any]) -> Waiter:
         """A waiter that answers a call."""
 
         def tell(status: Status, value: Raw) -> None:
@@ -217,17 +92,17 @@ class Desk:
     def result(self, message: v.Result, later: Later[Any]) -> None:
         """``Result``: answered when the workflow ends."""
         if self._driver.find_open(message.id) is not None:
-            self._driver.wait_for(message.id, self._to(later), later)
+            self._driver.wait_for(message.id, self.waiter(later), later)
         else:
-            self.past(self._row(message.id), self._to(later))
+            self.past(self._row(message.id), self.waiter(later))
 
     def past(self, row: RunRow, waiter: Waiter) -> None:
         """Tell of the end of a run that is over."""
-        self._check_readable(row.id)
-        last = self._last(row)
+        self.check_readable(row.id)
+        last = self.last(row)
         waiter(Status(last.status), last.value)
 
-    def _last(self, row: RunRow) -> Any:
+    def last(self, row: RunRow) -> Any:
         """The last event of a run. Raises NoSuchWorkflow if it has just been removed."""
         return h.decode_turn(self._records(row.number, row.id)[-1]).events[-1]
 
@@ -238,62 +113,6 @@ class Desk:
         if not records:
             raise NoSuchWorkflow(f"There is no workflow {id!r}.")
         return records
-
-    def refuse_child(self, parent: Execution, command: ChildRun, shard: int) -> None:
-        """A child has the id of a workflow in another shard: a parent's children are in its own."""
-        driver = self._driver
-        reason = f"there is a workflow of that id in shard {shard}, and its parent is in another"
-        error = WorkflowEnded(command.id, Status.FAILED, reason)
-        value = Raw(driver.types.encode_refusal(error))
-        driver.turn(parent, h.ChildEnded(command.path, str(Status.FAILED), value, []))
-
-    def join_child(self, parent: Execution, command: ChildRun) -> None:
-        """A parent waits for a workflow that is not its own, or that has ended already."""
-        driver = self._driver
-
-        def ended(status: Status, value: Raw) -> None:
-            driver.turn(parent, h.ChildEnded(command.path, str(status), value, []))
-
-        child = driver.find_open(command.id)
-        row = driver.find(command.id) if child is None else None
-        if row is not None and row.over and not driver.records(row.number):
-            row = None  # a thread has removed it meanwhile
-        there = child or row
-        if there is not None and command.id not in driver.unreadable:
-            if command.encoded is not None and not self._same(there.number, command.encoded):
-                ended(Status.FAILED, Raw(driver.types.encode_refusal(self._conflict(command.id))))
-                return
-        if child is not None:
-            if self._waits_for(child, parent.id):
-                error = WorkflowEnded(command.id, Status.FAILED, f"it waits for {parent.id!r}")
-                ended(Status.FAILED, Raw(driver.types.encode_refusal(error)))
-            else:
-                driver.wait_for(command.id, ended)
-            return
-        if row is not None and row.over:
-            own = row.parent == parent.number and not command.detached
-            last = self._last(row)
-            undos = last.undos if own else []
-            driver.turn(parent, h.ChildEnded(command.path, last.status, last.value, undos))
-        elif row is None:
-            reason = "there is no such workflow, and its class is not among those of the mediator"
-            error = WorkflowEnded(command.id, Status.FAILED, reason)
-            ended(Status.FAILED, Raw(driver.types.encode_refusal(error)))
-
-    def _waits_for(self, execution: Execution, id: str) -> bool:
-        """Whether a workflow is that of an id, or waits for it, directly or through others."""
-        asked, seen = [execution], {execution.id}
-        while asked:
-            each = asked.pop()
-            if each.id == id:
-                return True
-            for command in each.open.values():
-                if isinstance(command, ChildRun) and command.id not in seen:
-                    seen.add(command.id)
-                    child = self._driver.find_open(command.id)
-                    if child is not None:
-                        asked.append(child)
-        return False
 
     # -- what is asked of one workflow
 
@@ -306,11 +125,11 @@ class Desk:
     def _open(self, id: str) -> Execution:
         execution = self._driver.find_open(id)
         if execution is None:
-            self._check_readable(id)
+            self.check_readable(id)
             raise NoSuchWorkflow(f"Workflow {id!r} {how_it_ended(self._row(id).status)}.")
         return execution
 
-    def _check_readable(self, id: str) -> None:
+    def check_readable(self, id: str) -> None:
         unreadable = self._driver.unreadable.get(id)
         if unreadable is not None:
             raise VerbRefused(f"Workflow {id!r} cannot be read: {unreadable}")
@@ -347,7 +166,7 @@ class Desk:
         driver = self._driver
         execution = driver.find_open(message.id)
         if execution is None:
-            self._check_readable(message.id)
+            self.check_readable(message.id)
             row = self._row(message.id)
             execution = Execution(driver.types, row.number, row.id, row.run)
             replay(execution, self._records(row.number, row.id))
@@ -356,37 +175,7 @@ class Desk:
         workflow = execution.workflow
         if workflow is None:
             raise VerbRefused(f"Workflow {message.id!r} has no code to answer with.")
-        route = type(workflow).queries[type(message.message)]
-        if route.kind == NONE:
-            known = ", ".join(each.__name__ for each in type(workflow).queries.messages) or "none"
-            raise VerbRefused(
-                f"{type(workflow).__name__} answers no {type(message.message).__name__}; "
-                f"it answers: {known}."
-            )
-        try:
-            # Neither what the method changes nor what the caller makes of the answer may reach it.
-            asked = copied(workflow)
-            before = fields_of(asked)
-            with NoTask():
-                answer = route.function(asked, message.message)
-        except Refusal:
-            raise
-        except (KeyboardInterrupt, SystemExit):
-            raise
-        except BaseException as error:
-            raise VerbRefused(
-                f"The query raised {type(error).__name__}: {text_of(error)}"
-            ) from error
-        for name, value in before.items():
-            if getattr(asked, name, None) is not value:
-                raise VerbRefused(f"A query only reads; this one has changed {name!r}.")
-        try:
-            # A copy: what the workflow has is not shared with anybody.
-            answer = deepcopy(answer)
-        except Exception as error:
-            what = f"{type(error).__name__}: {text_of(error)}"
-            raise VerbRefused(f"The query's answer cannot be copied. {what}") from error
-        self._answer(later, answer)
+        self._answer(later, answer_of(workflow, message.message))
 
     def cancel(self, message: v.Cancel, later: Later[Any]) -> None:
         """``Cancel``."""
@@ -494,14 +283,14 @@ class Desk:
         """``Fork``: a new run with the history of this one, up to before an outcome."""
         driver = self._driver
         row = self._row(message.id)
-        self._check_readable(row.id)
+        self.check_readable(row.id)
         id = row.id if message.new_id is None else message.new_id
         self._check_shard(id)
         if driver.find_open(id) is not None:
             raise StartConflict(f"The workflow {id!r} runs; it is forked under another id.")
         if id != row.id and self._is_taken(id):
             raise StartConflict(f"There is a workflow {id!r} already.")
-        self._check_room()
+        self._driver.admission.check_room()
         turns = [h.decode_turn(data) for data in self._records(row.number, row.id)]
         kept = turns_before(turns, message.at)
         if kept is None:
@@ -541,7 +330,7 @@ class Desk:
 
     def history(self, message: v.GetHistory, later: Later[Any]) -> None:
         """``GetHistory``."""
-        self._check_readable(message.id)
+        self.check_readable(message.id)
         execution = self._driver.find_open(message.id)
         number = execution.number if execution is not None else self._row(message.id).number
         records = self._records(number, message.id)
@@ -565,22 +354,3 @@ VERBS: dict[type, Callable[[Desk, Any, Later[Any]], None]] = {
     v.ListWorkflows: Desk.listing,
     v.GetHistory: Desk.history,
 }
-
-
-def copied(workflow: Any) -> Any:
-    """A workflow's state for somebody to look at; commands of the copy go nowhere."""
-    execution = getattr(workflow, "_execution", None)
-    object.__setattr__(workflow, "_execution", None)
-    try:
-        return deepcopy(workflow)
-    finally:
-        object.__setattr__(workflow, "_execution", execution)
-
-
-def fields_of(workflow: Any) -> dict[str, Any]:
-    """The values of its fields, by name."""
-    if attrs.has(type(workflow)):
-        names = [each.name for each in attrs.fields(type(workflow))]
-    else:
-        names = list(getattr(workflow, "__dict__", ()))
-    return {name: getattr(workflow, name, None) for name in names}

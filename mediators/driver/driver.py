@@ -6,7 +6,6 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from functools import partial
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -15,8 +14,10 @@ import trio
 
 from actors.payloads.types import Undecodable, UnknownType, journal_name
 from mediators import history as h
+from mediators.driver.admission import Admission
 from mediators.driver.agenda import Agenda
 from mediators.driver.attempts import Attempts
+from mediators.driver.children import Children
 from mediators.driver.committer import Committer
 from mediators.driver.deadlines import Deadlines
 from mediators.driver.desk import Desk
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
     from actors import Later
     from actors.payloads.types import Types
     from actors.place import Place
-    from mediators.execution.commands import ChildRun
     from mediators.history import Event
     from mediators.journal.protocol import Shard
     from supervisors.sharding.host import Hosting
@@ -107,6 +107,8 @@ class Driver:
         self.pauses = Agenda(place.scheduler, trio.current_time, self.committer.wanted, is_dead)
         """Everything else, which goes on whatever the wall clock is set to."""
         self.next_number = shard.next_number
+        self.admission = Admission(self)
+        self.children = Children(self)
         self.desk = Desk(self)
         self.recovery = Recovery(self)
         self.retention = Retention(self)
@@ -228,9 +230,9 @@ class Driver:
     def _act(self, execution: Execution, what: str, item: Any, produced: list[Event]) -> None:
         """Some of what follows belongs into the same batch."""
         if what == "child":
-            self._start_child(execution, item)
+            self.children.start(execution, item)
         elif what == "cancel_child":
-            self.cancel_child(item)
+            self.children.cancel(item)
         elif what == "ended":
             self._ended(execution, item, produced[-1])
         else:
@@ -376,36 +378,6 @@ class Driver:
         self.turn(execution, event)
         return execution
 
-    def _start_child(self, parent: Execution, command: ChildRun) -> None:
-        """A child begins in the batch of the command that wants it; one of its id is joined."""
-        cls = type(command.workflow)
-        known = cls in self.mediator.workflows
-        try:
-            there = self.find_open(command.id) or self.find(command.id)
-        except Elsewhere as elsewhere:
-            self.call_out(partial(self.desk.refuse_child, parent, command, elsewhere.shard))
-            return
-        if not known or there:
-            self.call_out(lambda: self.desk.join_child(parent, command))
-            return
-        assert command.encoded is not None
-        where = (parent.number, command.path)
-        event = self.started(
-            command.workflow, command.encoded, command.id, parent=where, detached=command.detached
-        )
-        self.begin(event, journal_name(cls))
-
-    def cancel_child(self, command: ChildRun) -> None:
-        """A parent is being cancelled: its children first."""
-        try:
-            child = self.find_open(command.id)
-        except Elsewhere:
-            return
-        if child is None or child.ending is not None:
-            return
-        if child.cancelled is None and not child.past_pivot:
-            self.turn(child, h.Cancelled("its parent was cancelled"))
-
     def take_over(self, id: str, row: RunRow, turns: Sequence[h.Turn]) -> None:
         """A run of another id with a history that is there already."""
         first = turns[0].events[0]
@@ -448,15 +420,9 @@ class Driver:
             self.telemetry.emit(RunEnded(self.place.ref, execution.id, execution.run, status))
         if execution.parent is not None:
             assert isinstance(ended, h.Ended)
-            self._child_ended(execution.parent, status, value, ended.undos)
+            self.children.ended(execution.parent, status, value, ended.undos)
         for waiter, _ in self.waiters.pop(execution.id, ()):
             waiter(status, value)
-
-    def _child_ended(self, parent: tuple[int, str], status: Status, value: Raw, undos: Any) -> None:
-        number, path = parent
-        execution = self.runs.get(number) or self.recovery.fetch(number)
-        if execution is not None:
-            self.turn(execution, h.ChildEnded(path, str(status), value, undos))
 
     def _continued(self, execution: Execution, carried: h.Carried, continued: Event) -> None:
         """The next run begins in the batch in which this one ends."""

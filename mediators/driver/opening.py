@@ -106,7 +106,7 @@ def run_workflow(mediator: Mediator, message: Workflow[Any]) -> Any:
     assert driver is not None  # there is this route only where there are workflows
     later = mediator.later()
     key = later.slot.key if later.slot is not None else None
-    serve = partial(driver.desk.admit, message, "join", None, later, key, result=True)
+    serve = partial(driver.admission.admit, message, "join", None, later, key, result=True)
     return answer(mediator, later, serve)
 
 

@@ -183,11 +183,11 @@ class Recovery:
             return
         driver = self._driver
         if command.branch is None and execution.rollbacks:
-            driver.cancel_child(command)
+            driver.children.cancel(command)
         try:
             child = driver.find_open(command.id)
         except Elsewhere as elsewhere:
-            driver.desk.refuse_child(execution, command, elsewhere.shard)
+            driver.children.refuse(execution, command, elsewhere.shard)
             return
         if child is None or child.parent != (execution.number, command.path):
-            driver.desk.join_child(execution, command)
+            driver.children.join(execution, command)

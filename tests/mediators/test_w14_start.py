@@ -21,7 +21,7 @@ from mediators import (
     Workflow,
     WorkflowEnded,
 )
-from mediators.driver.desk import Desk
+from mediators.driver.admission import Admission
 from mediators.testing import call_with_key
 from mediators.verbs import ListWorkflows
 from tests.mediators.sagas import (
@@ -303,7 +303,7 @@ async def test_w14_other_contents_under_a_taken_id_are_a_conflict(system: System
 async def test_w14_without_the_comparison_other_contents_would_be_joined(
     system: System, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Desk, "_same", lambda *_: True)
+    monkeypatch.setattr(Admission, "same", lambda *_: True)
     with pytest.raises(pytest.fail.Exception):
         await conflicts(system)
 
