@@ -66,7 +66,10 @@ class Downlink(Link):
         except Exception as error:
             self.types.told.difference_update(news)
             names = ", ".join(each.__qualname__ for each in news)
-            raise NotEncodable(f"{names} cannot be sent to another process: {error}") from error
+            way_out = shipping.way_out_of(*news)
+            raise NotEncodable(
+                f"{names} cannot be sent to another process: {error}.{way_out}"
+            ) from error
         finally:
             self.types.news.clear()
 

@@ -10,6 +10,7 @@ import sys
 import typing
 from typing import TYPE_CHECKING, Any
 
+from msgspec import Struct
 from msgspec.structs import astuple
 
 from actors.dispatch import class_of
@@ -48,13 +49,17 @@ def pack(thing: object, speak: Callable[[Place], Address] | None = None) -> byte
                 raise TypeError(f"an open file stays in its process. Got: {obj!r}")
             reduced = super().reducer_override(obj)
             if isinstance(obj, type) and isinstance(reduced, tuple) and len(reduced) > 2:
+                if issubclass(obj, Struct):
+                    # Its fields are no attributes of it: they would stay behind, unnoticed.
+                    raise TypeError(f"a msgspec.Struct is sent by its name only. Got: {obj!r}")
                 # A class that goes as a whole: without what msgspec remembers of it, with its whole
                 # name, and with its annotations resolved, since its module does not come along.
-                for part in reduced[2] or ():
-                    if isinstance(part, dict) and "__module__" in part:
-                        part.pop("__msgspec_cache__", None)
-                        part["__qualname__"] = obj.__qualname__
-                        part["__annotations__"] = _resolved(obj)
+                own = reduced[2][0] if isinstance(reduced[2], tuple) else None
+                if isinstance(own, dict):
+                    own.pop("__msgspec_cache__", None)
+                    own["__module__"] = obj.__module__
+                    own["__qualname__"] = obj.__qualname__
+                    own["__annotations__"] = _resolved(obj)
             return reduced
 
     buffer = io.BytesIO()
@@ -120,12 +125,17 @@ def check_sendable(factory: Any, args: tuple[Any, ...]) -> None:
         pack((factory, args))
     except TypeError as error:
         cls = class_of(factory)
-        script = SCRIPT if getattr(cls, "__module__", None) == "__main__" else ""
         name = getattr(cls, "__qualname__", repr(cls))
         raise TypeError(
-            f"{name} cannot be sent to a process of its own: {error}. {WAY_OUT}{script} "
+            f"{name} cannot be sent to a process of its own: {error}. {WAY_OUT}{way_out_of(cls)} "
             f"Got: {name}{args!r}"
         ) from error
+
+
+def way_out_of(*classes: Any) -> str:
+    """What to do about classes that cannot be sent; nothing to say of those of modules."""
+    scripts = any(getattr(each, "__module__", None) == "__main__" for each in classes)
+    return SCRIPT if scripts else ""
 
 
 def modules_of(factory: Any, args: tuple[Any, ...]) -> list[str]:

@@ -199,7 +199,11 @@ class ShardRouter(Crew):
         if companion is not None:
             self._companion = self._enter(companion, companion.label)
             yield from self._all_up([self._companion])
-        hosts = [self._new_host(number) for number in range(self._layout.hosts)]
+        try:
+            hosts = [self._new_host(number) for number in range(self._layout.hosts)]
+        except Exception:
+            yield from self._stop_all()
+            raise
         yield from self._all_up([each.entry for each in hosts])
         for host in hosts:
             host.up = True

@@ -7,6 +7,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from actors import Actor, Process
+from actors.isolation.shipping import check_sendable
 from actors.payloads.names import brief
 from actors.validation import check_seconds, is_int
 from supervisors.crew import CrewSpec, check_inner
@@ -118,6 +119,7 @@ class Shards(CrewSpec[A]):
         isolation = None
         if processes is not None:
             isolation = spec.isolation if isinstance(spec.isolation, Process) else Process()
+            check_sendable(spec.factory, spec.args)
         elif spec.isolation is not None and not per_key:
             raise ValueError(
                 "The Child in Shards has isolation only with processes=: how many processes the "

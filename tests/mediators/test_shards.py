@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trio
 
-from actors import Actor, ActorDied, Killed, Refusal, handles, open_system
+from actors import Actor, ActorDied, Killed, Refusal, StartFailed, handles, open_system
 from mediators import (
     Handle,
     JournalFormat,
@@ -29,6 +29,7 @@ from mediators.verbs import Fork, ListWorkflows, SendSignal
 from observers.records import listed
 from supervisors import Child, CountChildren, GetShards, Resize, Shards, WhichChildren
 from supervisors.sharding.policy import shard_of_key
+from supervisors.sharding.router import ShardRouter
 from tests.actors.isolation.far_actors import real
 from tests.mediators.sharded_shop import (
     Approved,
@@ -64,6 +65,22 @@ async def test_workflows_run_in_the_shard_of_their_id(system: System) -> None:
     assert all(handle.mediator == shards for handle in handles)
     assert [await handle.status() for handle in handles] == [Status.DONE] * len(IDS)
     assert await handles[0].result() == "order-0 paid, shipped"
+
+
+async def test_a_host_that_cannot_be_made_leaves_nobody_behind(
+    system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The writer of the journal is up by then."""
+
+    def spec(self: ShardRouter, number: int) -> Any:
+        assert self._companion is not None and self._companion.place.running
+        raise TypeError("no such host")
+
+    with monkeypatch.context() as patch, pytest.raises(StartFailed, match="no such host"):
+        patch.setattr(ShardRouter, "_spec", spec)
+        await start(system)
+    shards = await start(system)
+    assert await shards.call(Place("a")) == "a paid, shipped"
 
 
 def test_workflows_are_not_for_an_actor_for_each_key() -> None:

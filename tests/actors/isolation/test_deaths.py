@@ -347,12 +347,12 @@ def parent_of(pid: int) -> int:
 # -- scripts
 
 
-def script(text: str, tmp_path: Path) -> subprocess.CompletedProcess[str]:
+def script(text: str, tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run a program as a user does: ``python script.py``."""
     path = tmp_path / "script.py"
     path.write_text(textwrap.dedent(text), "utf-8")
     return subprocess.run(
-        [sys.executable, str(path)],
+        [sys.executable, str(path), *arguments],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
@@ -408,6 +408,144 @@ def test_classes_of_the_script_itself_work(tmp_path: Path) -> None:
     done = script(SCRIPT.format(limit="'no credit'"), tmp_path)
     assert done.stderr == ""
     assert done.stdout.splitlines() == ["Receipt(left=7)", "refused: 7 left, no credit"]
+
+
+DERIVED = """
+from __future__ import annotations
+import dataclasses, sys
+from datetime import datetime
+from typing import NamedTuple
+import attrs, trio
+from actors import Actor, Call, Refusal, handles, open_system
+from supervisors import Child, Pool, Shards
+
+@attrs.frozen
+class Found:
+    number: int
+
+@attrs.frozen
+class Page(Found):
+    when: datetime | None = None
+
+@dataclasses.dataclass
+class Note:
+    text: str
+
+@dataclasses.dataclass
+class Long(Note):
+    more: Found | None = None
+
+class Base(NamedTuple):
+    number: int
+    note: Note
+
+class Derived(Base): ...
+
+class No(Refusal): ...
+
+@attrs.frozen
+class Never(No):
+    when: datetime
+
+@attrs.frozen
+class Ask(Call["Page"]):
+    key: str
+
+@attrs.frozen
+class AskMore(Ask):
+    about: Derived | None = None
+
+class Outer:
+    @attrs.frozen
+    class Inner(AskMore):
+        note: Long | None = None
+
+class Answers(Actor):
+    @handles
+    def ask(self, message: Ask) -> Page:
+        return Page(1)
+
+class Desk(Answers):
+    @handles
+    def more(self, message: AskMore) -> Page:
+        if message.key == "no":
+            raise Never(datetime(2026, 1, 1))
+        if message.key == "die":
+            raise SystemExit("died")
+        return Page(message.about.number if message.about else 2, datetime(2026, 1, 1))
+
+async def main() -> None:
+    specs = {
+        "process": Child(Desk, isolation="process"),
+        "pool": Pool(Child(Desk, isolation="process"), min=1, max=1, attempts=1),
+        "shards": Shards(Child(Desk), key="key", count=2, processes=1),
+    }
+    async with open_system() as system:
+        desk = await system.start(specs[sys.argv[1]])
+        for message in (
+            Ask("a"),
+            AskMore("a", Derived(3, Note("n"))),
+            Outer.Inner("a", None, Long("l", Found(4))),
+            AskMore("no"),
+            AskMore("die"),
+            Outer.Inner("a", Derived(5, Note("n"))),
+        ):
+            try:
+                print((await desk.call(message)).number)
+            except Exception as error:
+                print(type(error).__name__)
+
+trio.run(main)
+"""
+
+
+@pytest.mark.parametrize(
+    ("way", "dies"), [("process", "ActorDied"), ("pool", "Poisoned"), ("shards", "ActorDied")]
+)
+def test_classes_of_the_script_may_derive_from_each_other(
+    way: str, dies: str, tmp_path: Path
+) -> None:
+    done = script(DERIVED, tmp_path, way)
+    assert done.stdout.split() == ["1", "3", "2", "Never", dies, "5"], done.stderr
+
+
+STRUCT = """
+from typing import Any
+import attrs, msgspec, trio
+from actors import Actor, Call, handles, open_system
+from actors.payloads import NotEncodable
+from supervisors import Child
+
+class Point(msgspec.Struct):
+    x: int
+
+@attrs.frozen
+class Ask(Call[Any]):
+    what: Any
+
+class Echo(Actor):
+    @handles
+    def ask(self, message: Ask) -> Any:
+        return message.what
+
+async def main() -> None:
+    async with open_system() as system:
+        echo = await system.start(Child(Echo, isolation="process"))
+        try:
+            await echo.call(Ask(Point(1)))
+        except NotEncodable as error:
+            print(error)
+        print(await echo.call(Ask(2)))
+
+trio.run(main)
+"""
+
+
+def test_a_struct_of_the_script_is_refused_with_the_way_out(tmp_path: Path) -> None:
+    done = script(STRUCT, tmp_path)
+    text, two = done.stdout.splitlines()
+    assert "Point cannot be sent to another process" in text and two == "2", done.stderr
+    assert "sent by its name only" in text and "move it into a module" in text
 
 
 def test_classes_that_cannot_leave_the_script_are_refused_with_the_way_out(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from functools import partial
 from typing import Any, ClassVar, Literal
 
@@ -752,6 +753,13 @@ async def test_nobody_else_starts_or_stops_hosts(system: System, owners: Owners)
 def test_what_is_refused_is_told(keywords: dict[str, Any], text: str) -> None:
     with pytest.raises((TypeError, ValueError), match=text):
         Shards(Child(Account), **{"key": "who", **keywords})
+
+
+def test_what_cannot_be_sent_to_a_process_is_refused_when_the_spec_is_made() -> None:
+    child = Child(Account, threading.Lock())
+    Shards(child, key="who")
+    with pytest.raises(TypeError, match=r"Account cannot be sent to a process of its own.*lock"):
+        Shards(child, key="who", processes=2)
 
 
 def test_shards_are_a_child_and_show_whose() -> None:
