@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from mediators.journal.lookups import Lookups
 from mediators.journal.memory import open_in_memory
 from mediators.journal.protocol import CommitUnknown, Fenced, JournalError, JournalUnreachable
 from mediators.journal.reader import SqliteReader, open_runs
-from mediators.sharding.writer import Acquire, Acquired, Commit, Committed, packed
+from mediators.sharding.writer import Acquire, Acquired, Commit, Committed, Part, packed
 from supervisors.sharding.messages import send
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from mediators.journal.protocol import Batch, RunRow
 
 
+HEAD = 256
+"""Bytes of a message to the writer that are not the batch, at most."""
 FRESH = 1.0
 """Seconds for which it is believed that there are no strays; a shard at work is told many times in
 each."""
@@ -59,6 +62,7 @@ class SharedShard(Lookups):
             )
         super().__init__(writer._place.actor.reader if path is None else SqliteReader(path))
         self._writer = writer
+        self._room = room_of(writer)
         self._path = path
         self.shard = shard
         self.epoch = acquired.epoch
@@ -116,7 +120,12 @@ class SharedShard(Lookups):
             self._heard = perf_counter()
             done(error_of(answer.refused))
 
-        ask(self._writer, Commit(self.shard, self.epoch, packed(batch)), committed, done)
+        data = packed(batch)
+        room, place = self._room, self._writer._place
+        while len(data) > room:
+            send(place, Part(self.shard, self.epoch, data[:room]), None, NOWHERE)
+            data = data[room:]
+        ask(self._writer, Commit(self.shard, self.epoch, data), committed, done)
 
     def append(self, batch: Batch) -> None:
         """Not here: nobody waits in a thread for another process."""
@@ -126,6 +135,12 @@ class SharedShard(Lookups):
         """Give it back: the next owner fences this one."""
         if isinstance(self._reader, SqliteReader):
             self._reader.close()
+
+
+def room_of(writer: Ref[Any]) -> int:
+    """How many bytes of a batch a message to the writer has room for."""
+    place: Any = writer._place
+    return max(place.link.max_message - HEAD, 1) if place.far else sys.maxsize
 
 
 def error_of(refused: str | None) -> BaseException | None:

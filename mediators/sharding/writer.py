@@ -60,8 +60,18 @@ class Committed:
 
 
 @attrs.frozen
+class Part:
+    """What a batch begins with that is larger than a message may be; more of it follows."""
+
+    shard: int
+    epoch: int
+    data: bytes
+
+
+@attrs.frozen
 class Commit(Call[Committed]):
-    """Write a batch under an epoch. Answered when it is on disk, or is not to be had there."""
+    """Write a batch under an epoch: the parts of it that came before, and this one. Answered when
+    it is on disk, or is not to be had there."""
 
     shard: int
     epoch: int
@@ -110,6 +120,8 @@ class JournalWriter(Actor):
         self._count = count
         self.types = types
         self._owned: dict[int, Any] = {}
+        self._parts: dict[tuple[int, int], list[bytes]] = {}
+        """Beginnings of batches, by shard and epoch."""
         self._waiting: list[tuple[Commit, Later[Any]]] = []
         self._wanted = False
         self._writing = False
@@ -164,17 +176,30 @@ class JournalWriter(Actor):
     def _acquire(self, message: Acquire) -> Acquired:
         try:
             owned = self._owned[message.shard] = self._journal.acquire(message.shard)
+            for begun in [each for each in self._parts if each[0] == message.shard]:
+                del self._parts[begun]
         except (JournalError, ValueError) as error:
             return Acquired(refused=f"{type(error).__name__}: {error}")
         path = self._journal.path if isinstance(self._journal, SqliteJournal) else None
         return Acquired(owned.epoch, owned.next_number, owned.first_run, path, self._strays)
 
     @handles
+    def _part(self, message: Part) -> None:
+        self._parts.setdefault((message.shard, message.epoch), []).append(message.data)
+
+    @handles
     def _commit(self, message: Commit) -> Later[Committed]:
         later: Later[Committed] = self.later()
-        self._waiting.append((message, later))
+        self._waiting.append((self._whole(message), later))
         self._want()
         return later
+
+    def _whole(self, message: Commit) -> Commit:
+        """One with what has come of its batch before."""
+        parts = self._parts.pop((message.shard, message.epoch), None)
+        if parts is None:
+            return message
+        return attrs.evolve(message, batch=b"".join((*parts, message.batch)))
 
     def _want(self) -> None:
         if not self._wanted and not self._writing:

@@ -10,14 +10,14 @@ import attrs
 import pytest
 import trio
 
-from actors import Killed, Later, open_system
+from actors import Killed, Later, Process, open_system
 from actors.payloads.types import Types
 from actors.runtime import lifecycle
 from mediators import Handle, SqliteJournal, Start, StartConflict, Status, Workflow
 from mediators.journal.protocol import Batch, JournalFull, RunRow
 from mediators.journal.writer import Writer
 from mediators.sharding import writer as writers
-from mediators.sharding.writer import Commit, JournalWriter, packed
+from mediators.sharding.writer import Acquire, Commit, JournalWriter, Part, packed
 from mediators.verbs import Fork, ListWorkflows
 from supervisors import Child, Shards
 from supervisors.sharding.policy import shard_of_key
@@ -236,3 +236,41 @@ async def test_what_is_committed_together_is_no_larger_than_a_message_may_be(
             for number in range(250):
                 nursery.start_soon(partial(place, number))
     assert len(done) == 250
+
+
+@real
+async def test_what_is_committed_together_may_be_larger_than_a_message_may_be(
+    tmp_path: Path,
+) -> None:
+    """Answers and what they are told of go into one record, whatever that comes to."""
+    async with open_system() as system:
+        child = Child(Shop, str(tmp_path / "o.db"), isolation=Process(max_message=2_000))
+        shards = await system.start(Shards(child, count=1, processes=1))
+
+        async def place(number: int) -> None:
+            done = await shards.call(Place(f"o{number}", "x" * 1_500), None)
+            assert done == f"o{number} paid, shipped"
+
+        async with trio.open_nursery() as nursery:
+            for number in range(20):
+                nursery.start_soon(partial(place, number))
+    with SqliteJournal.read(tmp_path / "o.db") as reader:
+        assert all(row.status == "done" for row in reader.runs())
+
+
+def test_a_batch_that_comes_in_parts_is_one(writer: Any) -> None:
+    whole, _ = commit(writer, 1, 0)
+    one, other = whole.batch[:5], whole.batch[5:9]
+    writer._part(Part(0, whole.epoch, one))
+    writer._part(Part(0, whole.epoch, other))
+    last = attrs.evolve(whole, batch=whole.batch[9:])
+    assert writer._whole(last) == whole
+    assert writer._whole(last) == last
+    assert writer._append([(whole, None)]) == [None]
+
+
+def test_parts_of_who_was_fenced_are_no_part_of_anything(writer: Any) -> None:
+    whole, _ = commit(writer, 1, 0)
+    writer._part(Part(0, whole.epoch, whole.batch[:5]))
+    writer._acquire(Acquire(0))
+    assert writer._parts == {}
