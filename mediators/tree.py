@@ -60,6 +60,7 @@ class MediatorTree(Supervisor):
 
     __slots__ = (
         "_farewell",
+        "_keeps",
         "_known",
         "_outer",
         "_plan",
@@ -73,6 +74,9 @@ class MediatorTree(Supervisor):
         self._outer = outer
         self._plan: Plan = plan(outer.factory, outer.args)
         self._farewell: Exit = Shutdown()
+        self._keeps = False
+        """It ends in order: what becomes of its own place becomes of the driver's, and of what
+        waits there."""
         self._known: dict[str, Place] = {}
         self.max_restarts = self._plan.flags.max_restarts
         self.within = self._plan.flags.within
@@ -118,6 +122,7 @@ class MediatorTree(Supervisor):
         place.reserved = {**(place.reserved or {}), DRIVER: driver}
 
     def _children_down(self, exit: Exit) -> Steps | None:
+        self._keeps = is_orderly(exit)
         by_itself = isinstance(exit, Shutdown) and exit.reason == "auto_shutdown"
         self._farewell = exit if is_orderly(exit) and not by_itself else Shutdown()
         return self._stop_all()
@@ -130,12 +135,19 @@ class MediatorTree(Supervisor):
             pending = lifecycle.stop(entry.place, self._farewell, None)
             if pending is not None:
                 yield pending
+            if self._keeps:
+                # So that it is not settled with the others.
+                del tree.entries[DRIVER]
         yield from super()._stop_all()
         driver = self._home.ref._place
         if not driver.running:
             # Whoever owns the tree's place decides, and of the driver's with it.
             driver.state = "stopping"
         self._close_kept()
+
+    def _vacated(self, place: Place) -> None:
+        if not self._keeps or place is not self._home.ref._place:
+            super()._vacated(place)
 
     def _close_kept(self) -> None:
         kept, self.kept = self.kept, {}

@@ -56,7 +56,7 @@ class Tree:
         if self.closing or place.spec.restart == "temporary":  # type: ignore[attr-defined]
             # There is nothing to decide: who hears of the end can have the name at once, and
             # nobody waits for one who is not to come.
-            lifecycle.settle(place, "gone")
+            self.supervisor._vacated(place)
         if self.closing:
             return
         home = self.supervisor._place
@@ -129,6 +129,10 @@ class Supervising(Actor):
     def _given_back(self, place: Place, item: Any) -> None:
         """What becomes of a message that an isolated child does not want."""
         place.scheduler.refuse(place, item)
+
+    def _vacated(self, place: Place) -> None:
+        """Nobody is to come into this place as far as this supervisor knows."""
+        lifecycle.settle(place, "gone")
 
     # -- the end of a child
 

@@ -43,6 +43,7 @@ from actors.telemetry import ActorStarted, ActorStopped
 from actors.testing import dead_letters, leftovers, no_leaks
 from mediators import Mediator, Workflow
 from mediators.routing import MediatorRoutes
+from mediators.tree import MediatorTree
 from supervisors import (
     Backoff,
     Child,
@@ -519,6 +520,37 @@ async def test_k12_the_drivers_queue_survives_its_crash_and_not_its_supervisors(
     # The place is waited for, and so is what is sent now.
     assert shop.state == "restarting"
     assert await shop.call(Reserve("later")) == "later"
+
+
+async def queue_outlives_an_orderly_end(start_supervised: StartSupervised) -> None:
+    shop = await start_supervised(Shop)
+    await introspection.suspend(shop)
+    answers: list[str] = []
+
+    async def reserve(item: str) -> None:
+        answers.append(await shop.call(Reserve(item), timeout=60))
+
+    async with trio.open_nursery() as nursery:
+        for item in "abc":
+            nursery.start_soon(reserve, item)
+        await wait_all_tasks_blocked()
+        await shop.stop()
+    assert sorted(answers) == ["a", "b", "c"] and shop.incarnation == 2
+
+
+async def test_k12_the_drivers_queue_survives_an_orderly_end(
+    start_supervised: StartSupervised,
+) -> None:
+    await queue_outlives_an_orderly_end(start_supervised)
+
+
+async def test_k12_without_its_place_kept_the_drivers_queue_would_be_lost(
+    start_supervised: StartSupervised, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(MediatorTree, "_vacated", Supervisor._vacated)
+    with pytest.raises(ExceptionGroup) as caught:
+        await queue_outlives_an_orderly_end(start_supervised)
+    assert caught.group_contains(NoSuchActor)
 
 
 async def test_k13_names_and_places_return_with_the_subtree(

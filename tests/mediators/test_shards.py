@@ -242,6 +242,31 @@ async def test_workflows_go_on_where_their_shard_moves(system: System) -> None:
         assert await handle.result() == "boss"
 
 
+class Slow(Mediator):
+    """Takes its time itself, and one message after another."""
+
+    @handles
+    async def hold(self, msg: Hold) -> str:
+        await trio.sleep(msg.seconds)
+        return f"{msg.who} held"
+
+
+@pytest.mark.parametrize("each", ["key", "shard"])
+async def test_what_waits_for_a_mediator_moves_with_its_shard(system: System, each: Any) -> None:
+    shards = await system.start(Shards(Child(Slow), key="who", each=each, count=2))
+    held: list[str] = []
+
+    async def hold(who: str) -> None:
+        held.append(await shards.call(Hold(who, 1.0), None))
+
+    async with trio.open_nursery() as nursery:
+        for who in "aabbaabb":
+            nursery.start_soon(hold, who)
+        await trio.sleep(0.5)
+        await shards.call(Resize(2), None)
+    assert sorted(held) == ["a held"] * 4 + ["b held"] * 4
+
+
 async def test_a_crash_of_one_driver_is_that_of_its_shard(system: System) -> None:
     shards = await start(system)
     handles = [await shards.call(Start(Waits(id))) for id in IDS[:8]]
