@@ -18,7 +18,7 @@ from actors import (
     handles,
 )
 from actors.dispatch import known_messages
-from actors.mailbox import origin_of
+from actors.mailbox import NOWHERE, origin_of
 from actors.replies import INLINE
 from actors.runtime import calls
 from supervisors.crew import HandedOnRoutes
@@ -356,7 +356,8 @@ class PoolSupervisor(Workforce):
     @handles
     def _retry_poison(self, message: RetryPoison) -> None:
         found = self._poison.take(message.number, self._place.path)
-        self._jobs.add(Job(found.number, found.message, None, found.message))
+        item = (found.message, None, *NOWHERE)
+        self._jobs.add(Job(found.number, found.message, None, item))
         self._go_on()
 
     @handles

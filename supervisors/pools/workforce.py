@@ -96,17 +96,18 @@ class Workforce(Crew):
 
     def _lacks_worker(self) -> bool:
         """Whether one more is to be begun just now."""
-        workers = self._workers
-        if len(workers) >= self._max or self._draining or self._is_ending:
+        if self._draining or self._is_ending:
             return False
-        staying = running = 0
-        for each in workers.values():
+        there = staying = running = 0
+        for each in self._workers.values():
             if not each.up:
                 return False
-            if not each.leaving and not each.ending:
-                staying += 1
-                running += len(each.in_hand)
-        if not self._wants_more(staying, running):
+            if not each.leaving:
+                there += 1
+                if not each.ending:
+                    staying += 1
+                    running += len(each.in_hand)
+        if there >= self._max or not self._wants_more(staying, running):
             return False
         if trio.current_time() < self._not_before:
             self._start_later()

@@ -13,6 +13,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from actors import (
+    Actor,
     ActorDied,
     CallTimeout,
     Killed,
@@ -22,6 +23,7 @@ from actors import (
     StartFailed,
     System,
     Unhandled,
+    handles,
     open_system,
 )
 from actors.testing import dead_letters
@@ -217,6 +219,26 @@ async def test_poison_is_tried_again_or_dropped_on_request(system: System, log: 
     assert await pool.call(GetPoison()) == []
     with pytest.raises(NoSuchPoison, match=f"no message {second.number}; it has: none"):
         await pool.call(RetryPoison(second.number))
+
+
+async def test_poison_may_be_a_tuple(system: System) -> None:
+    """As an item of a queue is one."""
+    tries: list[Any] = []
+
+    class Pairs(Actor):
+        @handles
+        def pair(self, msg: tuple) -> None:  # type: ignore[type-arg]
+            tries.append((msg, self.envelope.sender))
+            if len(tries) == 1:
+                raise ValueError("not yet")
+
+    pool = await system.start(Pool(Child(Pairs), attempts=1))
+    pool.cast((1, 2))
+    await wait_all_tasks_blocked()
+    (poison,) = await pool.call(GetPoison())
+    await pool.call(RetryPoison(poison.number))
+    await wait_all_tasks_blocked()
+    assert tries == [((1, 2), None)] * 2
 
 
 async def test_mistake_12_a_slow_worker_keeps_its_message(system: System, log: Log) -> None:

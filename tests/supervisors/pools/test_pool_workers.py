@@ -7,6 +7,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from actors import NoSuchActor, System
+from actors.runtime import lifecycle
 from supervisors import (
     Backoff,
     Child,
@@ -138,6 +139,21 @@ async def test_who_takes_the_place_of_one_that_died_counts_on(
     assert [each.restarts for each in restarted] == [1, 2, 3]
     (worker,) = await pool.call(WhichChildren())
     assert worker.restarts == 3
+
+
+async def test_who_is_leaving_takes_no_place_of_those_who_stay(system: System, log: Log) -> None:
+    """The last to stay dies while the other finishes what it has in hand."""
+    pool = await start(system, log, min=2, max=2)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(pool.call, Work("long", 100.0), None)
+        await wait_all_tasks_blocked()
+        nursery.start_soon(pool.call, Work("longer", 200.0), None)
+        await wait_all_tasks_blocked()
+        await pool.call(SetSize(1, 1))
+        (staying,) = [each for each in pool._place.actor._workers.values() if not each.leaving]
+        lifecycle.kill(staying.place)
+        await wait_all_tasks_blocked()
+        assert [each.up for each in (await stands(pool)).workers] == [True, True]
 
 
 async def test_who_was_not_needed_any_more_leaves_no_count(system: System, log: Log) -> None:
