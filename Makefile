@@ -20,7 +20,7 @@ ready = @python="$$(scripts/find_python)" && "$$python" scripts/setup_venv.py "$
 export PYRIGHT_PYTHON_IGNORE_WARNINGS = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all check format bench docs coverage clean
+.PHONY: help demo pipeline test test-all check format bench docs coverage clean
 
 help: ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)$$/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-18s%s\n", $$1, $$2 }'
@@ -30,6 +30,10 @@ help: ## say what there is
 demo: ## run the order saga: its process is killed three times, and goes on
 	$(call ready)
 	@$(RUN) -m examples.order_saga $(ARGS)
+
+pipeline: ## process the files of a directory: ARGS="DIRECTORY"
+	$(call ready,examples)
+	@$(RUN) -m examples.file_pipeline $(ARGS)
 
 test: ## run the tests with one interpreter
 	$(call ready,test examples)

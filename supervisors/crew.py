@@ -199,5 +199,7 @@ class HandedOnRoutes(Routes):
 
     @property
     def messages(self) -> Mapping[type, str]:
-        """What is taken, from whichever side."""
-        return {**dict.fromkeys(self._known or (), self._hand_on.__name__), **super().messages}
+        """What is taken from others: what is handed on, and the administration, which is asked for.
+        What the library says to itself is one-way."""
+        own = {cls: name for cls, name in super().messages.items() if issubclass(cls, Call)}
+        return {**dict.fromkeys(self._known or (), self._hand_on.__name__), **own}

@@ -82,11 +82,7 @@ class End:
         """The name of the signal that ended it."""
         if self.status is None or not os.WIFSIGNALED(self.status):
             return None
-        number = os.WTERMSIG(self.status)
-        try:
-            return signal.Signals(number).name
-        except ValueError:
-            return f"signal {number}"
+        return signal_name(os.WTERMSIG(self.status))
 
     @property
     def code(self) -> int | None:
@@ -102,13 +98,15 @@ def died(
     end: End,
     *,
     message: object = None,
+    others: int = 0,
     verdict: Verdict | None = None,
     heartbeat: float | None = None,
     memory_limit: int | None = None,
     stack: str = "",
 ) -> ProcessDied:
     """The exception for a process that has ended unasked."""
-    text = f"{path}: process {pid} {_how(end, verdict, heartbeat)}."
+    who = f"process {pid}" if pid else "its process"
+    text = f"{path}: {who} {_how(end, verdict, heartbeat)}."
     if memory_limit is not None and end.peak > memory_limit * 3 // 4:
         text += (
             f" It had {end.peak // MIB} MiB of memory resident, and its memory_limit is "
@@ -116,6 +114,8 @@ def died(
         )
     if message is not None:
         text += f" The last message it took: {_brief(carried(message))}"
+        if others:
+            text += f"; {others} more {'was' if others == 1 else 'were'} in hand."
     return ProcessDied(
         text,
         pid=pid,
@@ -125,6 +125,19 @@ def died(
         stack=stack,
         peak=end.peak,
     )
+
+
+def signal_name(number: int) -> str:
+    """The name of a signal; of one without, its number."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def ended_how(code: int) -> str:
+    """What a ``Popen.returncode`` says."""
+    return f"was ended by {signal_name(-code)}" if code < 0 else f"left with exit code {code}"
 
 
 def _how(end: End, verdict: Verdict | None, heartbeat: float | None) -> str:

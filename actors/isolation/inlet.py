@@ -92,9 +92,7 @@ class Ticket:
 
     def passed_on(self) -> None:
         """It waits in another queue of this process, and was not begun."""
-        link = self.inlet.link
-        link.incoming.set_aside(self.number)
-        link.incoming.settle(self.number)
+        self.inlet.link.incoming.pass_on(self.number)
 
     def give_back(self) -> None:
         """It was not begun here, and is the sender's again, the caller still waiting. To the page

@@ -348,12 +348,14 @@ class Isolated(Far):
 
     def _death(self) -> ProcessDied:
         flight = self._last_taken()
+        others = [each for each in self._in_hand() if each is not flight]
         spec: Any = self._place.spec
         return died(
             self._place.path,
             0 if self._worker is None else self._worker.pid,
             self._end or End(None),
             message=None if flight is None else flight.message,
+            others=len(others),
             verdict=None if self._watch is None else self._watch.verdict,
             heartbeat=self._options.heartbeat,
             memory_limit=spec.memory_limit,
@@ -361,15 +363,33 @@ class Isolated(Far):
         )
 
     def _last_taken(self) -> Flight | None:
-        """The message that was taken last, if it is still known."""
+        """The message that was taken last, if it is still known; one that is in hand, if that one
+        is over."""
         link, page = self._link, self._page
         if link is None or page is None:
             return None
         number = page.latest
+        if page.fate(number) == pages.DONE and (in_hand := self._in_hand()):
+            return in_hand[-1]
         latest = link.latest
         if latest is not None and latest.number == number:
             return latest
         return next((each for each in self._outlet.flights() if each.number == number), None)
+
+    def _in_hand(self) -> list[Flight]:
+        """The calls that were begun there and are not answered, in order. Of one-way messages
+        nobody is told when they are over."""
+        page = self._page
+        if page is None:
+            return []
+        aside = page.aside()
+        return [
+            each
+            for each in self._outlet.flights()
+            if each.slot is not None
+            and page.fate(each.number) == pages.TAKEN
+            and each.number not in aside
+        ]
 
     def _fail_flights(self) -> None:
         """Nobody will answer what was begun; what was not goes back into the queue."""

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 from trio.lowlevel import enable_ki_protection
 
-from actors.isolation.ends import End
+from actors.isolation.ends import End, ended_how
 from actors.isolation.keeper_process import LARGEST
 from actors.isolation.worker import Worker
 
@@ -210,10 +210,14 @@ class Keeper:
             return
         process.kill()
         process.wait()
-        logger.error("The keeper of processes has ended (%s), and its workers with it", process)
+        ended = ended_how(process.returncode)
+        logger.error("The keeper of processes %s, and its workers with it", ended)
         workers, self.workers = self.workers, {}
+        why = ""
         if any(not each.pid for each in workers.values()):
             self._import_failed()
+            modules = ", ".join(self._modules) or "nothing"
+            why = f"the process that imports {modules} ahead {ended}"
         for worker in workers.values():
             worker.destroy()
         late = trio.current_time() + DYING
@@ -221,7 +225,7 @@ class Keeper:
             for number, worker in list(workers.items()):
                 if worker.gone or trio.current_time() > late:
                     del workers[number]
-                    worker.over(End(None))
+                    worker.over(End(None, why="" if worker.pid else why))
             await trio.sleep(_PAUSE)
 
 

@@ -51,6 +51,8 @@ class Page:
         """Those of what was given back; free once the sender has it."""
         self._crowded = 0
         """Up to this number no cell is looked for that is free."""
+        self._before = 0
+        """What was taken before the message that was taken last."""
 
     def sent(self, next_number: Callable[[], int]) -> int:
         """The number of a message that is about to be sent, drawn by ``next_number``: one whose
@@ -98,6 +100,7 @@ class Page:
     def took(self, number: int) -> None:
         """A message is about to be handled."""
         self.note(number, TAKEN)
+        self._before = self._cells[_AT_LATEST]
         self._cells[_AT_LATEST] = number
         if self._places:
             at = self._places.pop(number, None)
@@ -127,6 +130,13 @@ class Page:
             return
         cells[at] = number << 1
         self._places[number] = at
+
+    def pass_on(self, number: int) -> None:
+        """A message was put into another queue here: it was not begun."""
+        self.set_aside(number)
+        self.settle(number)
+        if self._cells[_AT_LATEST] == number:
+            self._cells[_AT_LATEST] = self._before
 
     def settle(self, number: int) -> None:
         """The turn is over in which that one was put into the stash."""
@@ -187,6 +197,9 @@ class NoPage:
         return TAKEN
 
     def set_aside(self, number: int) -> None:
+        """Nothing is noted."""
+
+    def pass_on(self, number: int) -> None:
         """Nothing is noted."""
 
     def settle(self, number: int) -> None:

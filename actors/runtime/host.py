@@ -15,7 +15,7 @@ from trio.lowlevel import Abort, enable_ki_protection
 
 from actors.dispatch import NONE, TASK
 from actors.exits import Crashed, Killed
-from actors.mailbox import MESSAGE, message_of, slot_of
+from actors.mailbox import MESSAGE, TOKEN, message_of, slot_of
 from actors.messages import Envelope
 from actors.replies import Held
 from actors.runtime import calls, lifecycle
@@ -258,8 +258,10 @@ async def _serve(place: Place, host: Host) -> None:
             if route is None:
                 await place.actor.on_ready()
             else:
+                item = turn.item
+                if type(item) is tuple and len(item) == 7 and item[TOKEN].follows:
+                    item[TOKEN].taken()
                 if place.middleware is None:
-                    item = turn.item
                     message = item[MESSAGE] if type(item) is tuple else item
                     result = await route.function(place.actor, message)
                 else:

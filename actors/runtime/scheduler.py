@@ -19,7 +19,7 @@ from trio.lowlevel import enable_ki_protection
 
 from actors.dispatch import NONE, TASK
 from actors.exits import CallTimeout, Crashed, Unhandled
-from actors.mailbox import MESSAGE, TOKEN, is_exempt, message_of, sender_of, slot_of
+from actors.mailbox import MESSAGE, SLOT, TOKEN, is_exempt, message_of, sender_of, slot_of
 from actors.messages import Refusal
 from actors.replies import CALL_TIMEOUT, INLINE, Later, Slot
 from actors.runtime import calls, host, lifecycle
@@ -174,7 +174,8 @@ class Scheduler:
             slot = item[1]
             if len(item) == 7:
                 mailbox.exempt -= 1
-                item[TOKEN].taken()
+                if not self.begins_later(place, item):
+                    item[TOKEN].taken()
             if slot is not None:
                 if slot.done:
                     self.abandoned += 1
@@ -193,6 +194,14 @@ class Scheduler:
             self.unhandled(place, item, slot)
         else:
             self.plain_turn(place, item, slot, route, message)
+
+    def begins_later(self, place: Place, item: Any) -> bool:
+        """Whether the turn of an item begins in the actor's task, and not before that is its turn;
+        then whoever follows the item is told there."""
+        slot = item[SLOT]
+        if not item[TOKEN].follows or (slot is not None and slot.done):
+            return False
+        return place.middleware is not None or place.routes[type(item[MESSAGE])].kind == TASK
 
     def plain_turn(
         self, place: Place, item: Any, slot: Slot | None, route: Route, message: object

@@ -122,7 +122,11 @@ def process(
 
 
 @app.command
-def where(*patterns: str, out: Out = OUT) -> int:
+def where(
+    *patterns: str,
+    out: Out = OUT,
+    whole: Annotated[bool, Parameter(name="--all", negative=())] = False,
+) -> int:
     """Say where files are: what is under way, or each file whose path matches.
 
     Parameters
@@ -131,13 +135,15 @@ def where(*patterns: str, out: Out = OUT) -> int:
         Paths below the directory, such as "doc/*.pdf".
     out
         Where everything is kept.
+    whole
+        List all of them, and not the first thousand.
     """
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
     if not (out / ABOUT).exists():
         return complain(f"nothing is kept in {out}.")
     try:
         root = Path(os.fsdecode((out / ABOUT).read_bytes()))
-        show_where(console, root, out.resolve(), patterns)
+        show_where(console, root, out.resolve(), patterns, whole=whole)
     except (OSError, JournalError) as error:
         return complain(error)
     return DONE

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from mediators.journal import RunRow, SqliteReader
 
 SHOWN = 1_000
-"""Files that are listed at most."""
+"""Files that are listed at most, unless all are asked for."""
 NONE = "no file matches"
 
 
@@ -46,9 +46,11 @@ class Standing:
         return self.state in ("done", "refused", "failed", "cancelled")
 
 
-def show_where(console: Console, root: Path, out: Path, patterns: Sequence[str]) -> None:
+def show_where(
+    console: Console, root: Path, out: Path, patterns: Sequence[str], *, whole: bool = False
+) -> None:
     """Print where files are: those whose paths match a pattern, or those under way; and how many
-    are where."""
+    are where. Not more than a thousand, unless the ``whole`` list is asked for."""
     counts: Counter[str] = Counter()
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     for head in ("file", "state", "what it waits for, or came to"):
@@ -57,7 +59,7 @@ def show_where(console: Console, root: Path, out: Path, patterns: Sequence[str])
     for each in standings(root, out):
         counts[each.state] += 1
         if matches(each.path, patterns) if patterns else under_way(each):
-            if table.row_count < SHOWN:
+            if whole or table.row_count < SHOWN:
                 state = Text(each.state, COLOURS.get(each.state, "cyan"))
                 table.add_row(Text(each.path), state, Text(each.what))
             else:
@@ -67,7 +69,7 @@ def show_where(console: Console, root: Path, out: Path, patterns: Sequence[str])
     elif patterns:
         console.print(NONE)
     if left:
-        console.print(f"and {left:,} more")
+        console.print(f"and {left:,} more: --all lists them")
     console.print(told(counts))
 
 

@@ -71,7 +71,8 @@ class WorkerInfo:
 class PoolInfo:
     """A pool as it stands. Since it started, ``done`` messages were answered, with a refusal or an
     error as well; ``replaced`` workers have ended that were not told to; ``poisoned`` messages were
-    set aside."""
+    set aside. ``failing`` says why the last worker did not come up, until one does; else it is
+    empty."""
 
     min: int
     max: int
@@ -82,6 +83,7 @@ class PoolInfo:
     done: int
     replaced: int
     poisoned: int
+    failing: str = ""
 
 
 @attrs.frozen

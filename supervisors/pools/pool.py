@@ -333,6 +333,7 @@ class PoolSupervisor(Workforce):
             self._done,
             self._replaced,
             self._poison.count,
+            self._failing,
         )
 
     @handles

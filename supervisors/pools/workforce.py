@@ -48,6 +48,8 @@ class Workforce(Crew):
         self._pace_timer: Timer | None = None
         self._size_timer: Timer | None = None
         self._replaced = 0
+        self._failing = ""
+        """Why the last start has failed, until one works."""
 
     def _wants_more(self, staying: int, running: int) -> bool:
         """Whether ``staying`` workers with so many messages in hand are too few."""
@@ -133,11 +135,13 @@ class Workforce(Crew):
             self._go_on()
             return
         self._forget(entry)
+        self._failing = str(failure)
         self._fruitless(worker, Crashed(failure))
         self._start_later()
 
     def _came_up(self, worker: Worker) -> None:
         worker.up = True
+        self._failing = ""
         worker.idle_since = trio.current_time()
         if worker.leaving:
             self._dismiss(worker)

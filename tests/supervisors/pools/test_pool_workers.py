@@ -6,7 +6,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from actors import NoSuchActor, System
+from actors import NoSuchActor, System, Unhandled
 from actors.runtime import lifecycle
 from supervisors import (
     Backoff,
@@ -15,6 +15,7 @@ from supervisors import (
     CountChildren,
     Poisoned,
     SetSize,
+    Shards,
     WhichChildren,
 )
 from tests.supervisors.pools.pool_workers import (
@@ -63,6 +64,30 @@ async def test_starts_that_fail_are_not_tried_again_within_one_another(
     log.broken = False
     await wait_all_tasks_blocked()
     assert log.done == ["late"]
+
+
+async def test_why_no_worker_comes_up_is_told_until_one_does(system: System, log: Log) -> None:
+    pool = await start(system, log, Child(Worker, log, backoff=Backoff(1.0)), min=0, max=1)
+    log.broken = True
+    pool.cast(Work("late"))
+    await wait_all_tasks_blocked()
+    failing = (await stands(pool)).failing
+    assert "Worker-1 did not start" in failing and "it does not come up" in failing
+    log.broken = False
+    await trio.sleep(2.0)
+    assert ((await stands(pool)).failing, log.done) == ("", ["late"])
+
+
+async def test_what_nobody_handles_is_told_what_is(system: System, log: Log) -> None:
+    pool = await start(system, log)
+    with pytest.raises(Unhandled) as caught:
+        await pool.call(Nobodys())
+    assert "Work" in str(caught.value) and "GetPool" in str(caught.value)
+    shards = await system.start(Shards(Child(Worker, log), key="name"))
+    with pytest.raises(Unhandled) as caught:
+        await shards.call(Nobodys())
+    assert "Work" in str(caught.value) and "Resize" in str(caught.value)
+    assert "Returned" not in str(caught.value)
 
 
 async def test_those_on_their_way_out_do_not_count_among_the_least(

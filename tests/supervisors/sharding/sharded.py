@@ -73,6 +73,13 @@ class Kill(Call[None]):
 
 
 @attrs.frozen
+class KillSoon(Call[None]):
+    """The same, in a turn that could await something."""
+
+    who: str
+
+
+@attrs.frozen
 class Deny(Call[None]):
     who: str
 
@@ -174,6 +181,10 @@ class Account(Actor):
 
     @handles
     def kill(self, msg: Kill) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    @handles
+    async def kill_soon(self, msg: KillSoon) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
     @handles

@@ -12,7 +12,7 @@ import trio
 import trio.testing
 
 from actors import Actor, ActorDied, Process, handles, open_system
-from supervisors import Child, GetShards, Resize, Shards
+from supervisors import Backoff, Child, GetShards, Resize, Shards
 from supervisors.sharding.policy import shard_of_key
 from tests.actors.isolation.far_actors import real
 from tests.supervisors.sharding.sharded import (
@@ -26,6 +26,7 @@ from tests.supervisors.sharding.sharded import (
     Entry,
     Hold,
     Kill,
+    KillSoon,
     Note,
     Notes,
     Where,
@@ -135,6 +136,42 @@ async def test_the_error_of_a_killed_process_shows_what_was_sent_and_not_how_it_
         with pytest.raises(ActorDied, match=r"before it answered Kill\.") as died:
             await shards.call(Kill("a"), 10)
         assert str(died.value.__cause__).endswith(f"The last message it took: {Kill('a')}")
+
+
+@real
+async def test_only_turns_that_had_begun_end_with_their_process() -> None:
+    """Turns that may await begin in tasks of their own, in whatever order."""
+    begun = 0
+    async with open_system() as system:
+        backoff = Backoff(0.0, 0.0)
+        child = Child(Account, backoff=backoff)
+        shards = await system.start(Shards(child, key="who", count=4, processes=1))
+        for _ in range(6):
+            for who in "abcd":
+                await shards.call(Add(who))
+            pid = (await shards.call(Where("a")))[2]
+            ends: dict[str, BaseException | None] = {}
+
+            async def ask(message: Any, ends: dict[str, BaseException | None] = ends) -> None:
+                try:
+                    await shards.call(message, 10)
+                    ends[message.who] = None
+                except ActorDied as died:
+                    ends[message.who] = died.__cause__
+
+            os.kill(pid, signal.SIGSTOP)
+            async with trio.open_nursery() as nursery:
+                for message in (KillSoon("a"), Hold("b", 0.2), Hold("c", 0.2), Hold("d", 0.2)):
+                    nursery.start_soon(ask, message)
+                await trio.testing.wait_all_tasks_blocked()
+                os.kill(pid, signal.SIGCONT)
+            others = sum(ends[who] is not None for who in "bcd")
+            text = f"The last message it took: {KillSoon('a')}"
+            if others:
+                text += f"; {others} more {'was' if others == 1 else 'were'} in hand."
+            assert str(ends["a"]).endswith(text)
+            begun += others
+    assert begun < 3 * 6
 
 
 @real

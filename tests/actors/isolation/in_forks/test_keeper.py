@@ -81,26 +81,32 @@ async def two(system: System, **keywords: Any) -> tuple[Ref[Any], Ref[Any]]:
 
 
 @pytest.mark.parametrize(
-    "first",
+    ("first", "text"),
     [
-        "if os.getppid() == HERE or os.getpid() != HERE: os._exit(9)",
-        "if os.getpid() != HERE: os.kill(os.getpid(), 11)",
-        "if os.getpid() != HERE: sys.exit(1)",
-        "if os.getpid() != HERE: raise KeyboardInterrupt",
-        "if os.getpid() != HERE: raise ValueError('no import')",
+        (
+            "if os.getppid() == HERE or os.getpid() != HERE: os._exit(9)",
+            "imports odd_import ahead left with exit code 9",
+        ),
+        (
+            "if os.getpid() != HERE: os.kill(os.getpid(), 11)",
+            "imports odd_import ahead was ended by SIGSEGV",
+        ),
+        ("if os.getpid() != HERE: sys.exit(1)", "SystemExit"),
+        ("if os.getpid() != HERE: raise KeyboardInterrupt", "KeyboardInterrupt"),
+        ("if os.getpid() != HERE: raise ValueError('no import')", "no import"),
     ],
     ids=["leaves", "crashes", "exits", "interrupts", "raises"],
 )
 @real
 async def test_a_module_that_cannot_be_imported_ends_nobody_elses_process(
-    first: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    first: str, text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The keeper imports it ahead; but if that ends the keeper, it ends all of them."""
     odd = module(tmp_path, monkeypatch, "odd_import", first)
     async with open_system() as system:
         one, _ = await two(system)
         pid = await one.call(Pid())
-        with pytest.raises(StartFailed):
+        with pytest.raises(StartFailed, match=text):
             await system.start(Child(odd.Odd, isolation="process", restart="temporary"))
         assert await one.call(Pid()) == pid
         assert one.incarnation == 1

@@ -31,7 +31,7 @@ from actors import (
     introspection,
     open_system,
 )
-from actors.isolation import connection, keeper, outlet, page, watch
+from actors.isolation import connection, keeper, outlet, page, watch, worker
 from actors.isolation import frames as f
 from actors.payloads import NotEncodable
 from supervisors import Child, one_for_one
@@ -64,7 +64,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 def is_running(pid: int) -> bool:
     """Whether a process exists and is no zombie."""
-    return keeper.state_of(pid) not in "ZX"
+    return worker.state_of(pid) not in "ZX"
 
 
 async def together(ref: Ref[Any], *messages: Any) -> list[Any]:
@@ -167,7 +167,7 @@ async def test_what_a_dead_process_had_written_is_read(
             await trio.lowlevel.checkpoint()  # the writer's turn
             # This process does nothing until that one is reaped; or it was too early for that.
             too_long = time.monotonic() + 0.1
-            while keeper.state_of(pid) != "X" and time.monotonic() < too_long:
+            while worker.state_of(pid) != "X" and time.monotonic() < too_long:
                 pass
             busy(0.002)
             while ref.incarnation == number:
