@@ -16,8 +16,8 @@ from mediators.journal import SqliteJournal
 from mediators.journal.addresses import shard_of
 from mediators.outcomes import Status
 from mediators.reading.moments import stamp
-from mediators.reading.rendering import jsonable, read, render, render_refusal, short
-from mediators.reading.summary import summary_of, trouble
+from mediators.reading.rendering import jsonable, read, render, render_refusal, short, trouble
+from mediators.reading.summary import summary_of
 from observers.failures import ExitCode, Failed
 
 if TYPE_CHECKING:

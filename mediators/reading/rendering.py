@@ -19,6 +19,8 @@ from actors.payloads.tags import DATA, DICT, FROZENSET, MAKERS, SET, TIMEDELTA, 
 if TYPE_CHECKING:
     from msgspec import Raw
 
+    from mediators import history as h
+
 _head = msgspec.msgpack.Decoder(tuple[str, int, msgspec.Raw]).decode
 
 
@@ -178,3 +180,10 @@ def _hashable(key: Any) -> Any:
 
 
 _decode = msgspec.msgpack.Decoder(ext_hook=_extension).decode
+
+
+def trouble(incident: h.Trouble) -> str:
+    """An incident in a sentence or two, without its path."""
+    against = f" Recorded: {incident.recorded.rstrip('.')}." if incident.recorded else ""
+    instead = f" Came: {incident.came.rstrip('.')}." if incident.came else ""
+    return f"{incident.what}{against}{instead}"

@@ -18,8 +18,9 @@ from mediators import history as h
 from mediators.driver.driver import Driver
 from mediators.execution.commands import Fork
 from mediators.reading import rendering
+from mediators.reading.fold import Fold
 from mediators.reading.moments import moment, ordinal, span
-from mediators.reading.summary import _Fold, summarize
+from mediators.reading.summary import summarize
 from mediators.reading.why import why
 from supervisors import Child
 from tests.mediators.orders import Approved, Charge, OutOfStock, PlaceOrder, Refund, Reserve
@@ -466,6 +467,6 @@ async def test_w17_the_record_tells_what_the_code_knows_after_every_turn(
 async def test_w17_without_looking_for_branches_that_ended_the_record_tells_less(
     virtual_clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_Fold, "branch_ended", lambda self, branch, **how: None)
+    monkeypatch.setattr(Fold, "branch_ended", lambda self, branch, **how: None)
     _, found = await live(virtual_clock, monkeypatch, "races", cancelled=False, signals=0)
     assert found != []
