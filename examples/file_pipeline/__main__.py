@@ -178,7 +178,7 @@ def conclusion(out: Path) -> str:
         f"{found.statuses.get(each, 0):,} {each}" for each in ordered(STATUSES, found.statuses)
     ]
     return (
-        f"{found.files:,} files, those in archives included; "
+        f"{found.files:,} files, those in archives included; this run took "
         f"{duration(found.ended - found.started)}\n"
         f"{', '.join(counts)}\nThe report: {out / PAGE}"
     )

@@ -198,8 +198,8 @@ def tiles(summary: Summary) -> Iterator[str]:
     yield tile("bytes", amount(summary.bytes))
     for status in ordered(STATUSES, summary.statuses):
         yield tile(status, f"{summary.statuses.get(status, 0):,}", status)
-    yield tile("time", duration(summary.ended - summary.started))
-    yield tile("restarts", f"{sum(summary.restarts.values()):,}")
+    yield tile("the last run", duration(summary.ended - summary.started))
+    yield tile("restarts in it", f"{sum(summary.restarts.values()):,}")
 
 
 def tile(name: str, value: str, kind: str = "") -> str:

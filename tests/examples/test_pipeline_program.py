@@ -299,7 +299,7 @@ def test_the_program_says_what_it_has_come_to(every: tuple[Path, Path, Done]) ->
     summary = json.loads((out / DATA).read_text())["summary"]
     statuses = summary["statuses"]
     *_, files, counts, report = done.out.splitlines()
-    assert files.startswith(f"{summary['files']} files, those in archives included; ")
+    assert files.startswith(f"{summary['files']} files, those in archives included; this run took ")
     assert counts == f"{statuses['done']} done, {statuses['refused']} refused, 0 failed"
     assert report == f"The report: {out / PAGE}"
 
