@@ -158,6 +158,7 @@ class Actor:
             sender=sender.ref if sender is not None else None,
             deadline=slot.deadline if slot is not None else None,
             key=slot.key if slot is not None else None,
+            attempt=slot.attempt if slot is not None else 1,
             origin=(slot, item[SENDER:] if follower_of(item) is not None else item[SENDER:6]),
         )
 

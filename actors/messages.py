@@ -77,7 +77,9 @@ class Envelope:
     (``None`` at the start of a chain). ``sender`` is the actor that sent it, or ``None``.
     ``deadline`` is the moment, in seconds on trio's clock, at which the caller stops waiting;
     ``None`` for a one-way message and for a caller that waits for ever. ``key`` names the piece of
-    work where a sender repeats it under one key, else it is ``None``.
+    work where a sender repeats it under one key, else it is ``None``. ``attempt`` counts how often
+    it was handed out, this time included: it is 1 unless a pool hands it to another worker, since
+    one has died of it, or a workflow tries a step again.
     """
 
     message: object
@@ -87,6 +89,7 @@ class Envelope:
     sender: Ref[Any] | None = None
     deadline: float | None = None
     key: str | None = None
+    attempt: int = 1
     origin: tuple[Slot | None, tuple[Any, ...]] = attrs.field(repr=False, eq=False, kw_only=True)
     """What ``forward`` needs; not for users."""
     begin: Callable[[], Any] | None = attrs.field(default=None, repr=False, eq=False, kw_only=True)

@@ -48,6 +48,8 @@ class Slot:
 
     key: str | None = None
     """The piece of work this call belongs to; kinds of slots that know one have their own."""
+    attempt: int = 1
+    """How often this message was handed out with this time, where a kind of slots counts that."""
     timed: ClassVar[bool] = False
     """Whether this kind of slots wants to know how long the handling takes in another process:
     then ``seconds`` is set before the answer."""

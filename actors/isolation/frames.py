@@ -72,6 +72,7 @@ class Message(Struct, array_like=True, tag=1, gc=False):
     key: str | None = None
     timed: bool = False
     """Whether the answer is to say how long it took."""
+    attempt: int = 1
 
 
 class Answer(Struct, array_like=True, tag=2, gc=False, omit_defaults=True):

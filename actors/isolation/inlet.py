@@ -33,9 +33,10 @@ logger = logging.getLogger("actors")
 class Arrival(Slot):
     """The reply slot of a call that has come over a link: its answer goes back there."""
 
-    __slots__ = ("began", "key", "link", "number")
+    __slots__ = ("attempt", "began", "key", "link", "number")
 
     key: str | None
+    attempt: int
 
     def __init__(self, link: Link, frame: Message, message: object, place: Place) -> None:
         left = frame.left
@@ -46,6 +47,7 @@ class Arrival(Slot):
         self.link = link
         self.number = frame.number
         self.key = frame.key
+        self.attempt = frame.attempt
         self.began: float | None = 0.0 if frame.timed else None
         """When it was taken, if its answer is to say how long it took."""
 

@@ -93,6 +93,7 @@ class Outlet:
                 frame.left = slot.deadline - trio.current_time()
             frame.key = slot.key
             frame.timed = slot.timed
+            frame.attempt = slot.attempt
         else:
             self._casts.append(flight)
         if type(item) is tuple:

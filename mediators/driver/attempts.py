@@ -71,6 +71,12 @@ class Attempt(Slot):
         self.incarnation = target.incarnation
         self.settles = False
 
+    @property
+    def attempt(self) -> int:  # type: ignore[override]
+        """Which of the step's it is."""
+        command = self.execution.open.get(self.path)
+        return command.attempts + command.deaths + 1 if isinstance(command, Step) else 1
+
     def settle(self) -> None:
         """The answer is there. As Slot does, where no task waits."""
         self.done = True

@@ -106,6 +106,13 @@ class Attempt(Slot):
         self.since = 0.0
         self.seconds = None
 
+    @property
+    def attempt(self) -> int:  # type: ignore[override]
+        """Which of the job's it is: workers that have died of it, and this one; if its caller
+        counts as well, on top of his."""
+        job = self.job
+        return job.attempts + (1 if job.slot is None else job.slot.attempt)
+
     def settle(self) -> None:
         """The worker has answered, or has died, or never begun."""
         super().settle()

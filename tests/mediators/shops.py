@@ -100,7 +100,7 @@ class World:
     of its file. ``script[what]`` says what comes of an attempt at ``what``: each attempt takes the
     first entry; an exception is raised, ``HANG`` waits for :meth:`answer`, a function is called,
     anything else is the answer. ``done`` has what was really done, in order; ``keys`` the key of
-    each.
+    each, and ``attempts`` which attempt it was.
     """
 
     def __init__(
@@ -126,6 +126,7 @@ class World:
         self.journal = MemoryJournal()
         self.done: list[str] = []
         self.keys: list[str | None] = []
+        self.attempts: list[int] = []
         self.intended: list[bool] = []
         """For each thing done, whether its intent was on disk by then."""
         self.messages: list[Any] = []
@@ -168,6 +169,7 @@ class World:
         key = worker.envelope.key
         self.done.append(what)
         self.keys.append(key)
+        self.attempts.append(worker.envelope.attempt)
         self.intended.append(key is None or key in self.written(h.Intended))
         script = self.script.get(what)
         outcome = script.pop(0) if script else f"did {what}"

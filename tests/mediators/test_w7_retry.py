@@ -44,6 +44,17 @@ async def test_w7_each_attempt_has_ten_seconds_and_there_are_five(
     assert 50 <= virtual_clock.time <= 51.5
 
 
+async def test_w7_a_component_is_told_which_attempt_it_makes(virtual_clock: VirtualClock) -> None:
+    async def code(flow: Any) -> Any:
+        await flow.step(Do("b"))
+        return await one(flow)
+
+    world = World(virtual_clock, code, script={"a": [Boom(), Boom(), Boom()]})
+    async with world.running() as shop:
+        assert await shop.call(Flow(), timeout=None) == "did a"
+    assert (world.log, world.attempts) == ("b, a, a, a, a", [1, 1, 2, 3, 4])
+
+
 async def test_w7_timeout_none_waits_for_ever(virtual_clock: VirtualClock) -> None:
     async def code(flow: Any) -> Any:
         return await flow.step(Do("a"), timeout=None)

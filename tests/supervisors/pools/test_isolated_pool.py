@@ -6,10 +6,11 @@ import os
 import signal
 from typing import Any
 
+import attrs
 import pytest
 import trio
 
-from actors import NoSuchActor, Process, open_system
+from actors import Actor, Call, NoSuchActor, Process, handles, open_system
 from supervisors import Child, GetPoison, GetPool, Poisoned, Pool, SetSize
 from tests.actors.isolation.far_actors import Fail, Far, Note, Notes, Pid, Plus, real
 
@@ -52,6 +53,28 @@ async def test_what_kills_its_workers_is_set_aside_and_nothing_else(how: str) ->
         assert results.count("Fail") == 1
         assert len([each for each in results if isinstance(each, int)]) == 59
         assert [each.message for each in await pool.call(GetPoison())] == [Fail(how)]
+
+
+@attrs.frozen
+class Try(Call[int]):
+    """Answered by the third attempt."""
+
+
+class Third(Actor):
+    """Its process ends at the first two."""
+
+    @handles
+    def ask(self, msg: Try) -> int:
+        if self.envelope.attempt < 3:
+            os._exit(1)
+        return self.envelope.attempt
+
+
+@real
+async def test_a_worker_is_told_which_attempt_it_makes() -> None:
+    async with open_system() as system:
+        pool = await system.start(Pool(Child(Third, isolation="process"), min=1, max=1))
+        assert await pool.call(Try()) == 3
 
 
 @real

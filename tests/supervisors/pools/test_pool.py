@@ -221,6 +221,32 @@ async def test_poison_is_tried_again_or_dropped_on_request(system: System, log: 
         await pool.call(RetryPoison(second.number))
 
 
+async def test_a_worker_is_told_which_attempt_it_makes(system: System) -> None:
+    tries: list[int] = []
+
+    class Third(Actor):
+        @handles
+        def quietly(self, msg: Tell) -> None:
+            tries.append(self.envelope.attempt)
+            if len(tries) % 3:
+                raise ValueError("not yet")
+
+        @handles
+        async def work(self, msg: Work) -> str:
+            self.quietly(Tell(msg.name))
+            return msg.name
+
+    pool = await system.start(Pool(Child(Third), min=1, max=1))
+    assert await pool.call(Work("a")) == "a"
+    pool.cast(Tell("b"))
+    await wait_all_tasks_blocked()
+    assert tries == [1, 2, 3] * 2
+    alone = await system.start(Third)
+    alone.cast(Tell("c"))
+    await wait_all_tasks_blocked()
+    assert tries[6:] == [1]
+
+
 async def test_poison_may_be_a_tuple(system: System) -> None:
     """As an item of a queue is one."""
     tries: list[Any] = []
