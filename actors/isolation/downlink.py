@@ -9,6 +9,7 @@ from actors.dispatch import takes_of
 from actors.isolation import frames as f
 from actors.isolation import page as pages
 from actors.isolation import shipping
+from actors.isolation.beginning import taken_above
 from actors.isolation.faults import undecodable
 from actors.isolation.link import Link
 from actors.payloads.names import NotEncodable, UnknownType
@@ -91,7 +92,7 @@ class Downlink(Link):
 
         def known() -> Iterator[type]:
             yield from takes_of(place.spec)
-            yield from owner.taken_above()
+            yield from taken_above(place)
             yield from shipping.imported(self.system.rising)
 
         try:

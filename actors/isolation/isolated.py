@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import os
 import socket
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -21,6 +20,7 @@ from actors.isolation import frames as f
 from actors.isolation import page as pages
 from actors.isolation import shipping
 from actors.isolation import stack as stacks
+from actors.isolation.beginning import beginning
 from actors.isolation.downlink import Downlink
 from actors.isolation.ends import End, ProcessDied, died
 from actors.isolation.far import Far, ForwardRoutes
@@ -29,13 +29,13 @@ from actors.isolation.keeper import keepers_of
 from actors.isolation.link import MAIN
 from actors.isolation.options import check_isolation, check_platform
 from actors.isolation.outlet import Flight, Outlet
-from actors.isolation.watch import LOOKS, Watch
+from actors.isolation.watch import Watch
 from actors.runtime import calls, lifecycle
 from actors.runtime.stages import Pending
 from actors.telemetry import ProcessEnded, ProcessStarted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from actors.exits import Exit
     from actors.isolation.options import Process
@@ -170,7 +170,7 @@ class Isolated(Far):
             link = self._link = Downlink(self, ours, self._page, options)
             link.stand_for(place)
             self._outlet = Outlet(link, MAIN, place)
-            first = self._first_frame(link)
+            first = beginning(place, options, link)
             f.packed([first])  # raises for what cannot leave, before there is a process
             worker = self._worker = keepers_of(system).start(
                 [theirs.fileno(), descriptor, self._stack],
@@ -189,49 +189,6 @@ class Isolated(Far):
         self._watch = Watch(worker, self._page, options.heartbeat, timers)
         link.start()
         link.send(first)
-
-    def _first_frame(self, link: Downlink) -> f.Begin:
-        place, options = self._place, self._options
-        system = place.scheduler.system
-        spec: Any = place.spec
-        ids = system.ids.part()
-        above = None if place.house.parent is None else place.house.parent.ref._place
-        directory = b""
-        with suppress(OSError):  # it has been removed
-            directory = os.getcwdb()
-        return f.Begin(
-            code=shipping.pack((spec.factory, spec.args), link.speak),
-            rising=self._rising(),
-            home=place.path,
-            above=None if above is None else link.speak(above),
-            name=place.name,
-            incarnation=place.incarnation,
-            prefix=system.id_prefix,
-            first_id=ids.first,
-            ids=ids.size,
-            seed=system.random.getrandbits(63),
-            directory=directory,
-            mailbox=spec.mailbox,
-            heartbeat=None if options.heartbeat is None else options.heartbeat / LOOKS / 2,
-            memory_limit=spec.memory_limit,
-            window=options.window,
-            max_message=options.max_message,
-            log_levels=log_levels(),
-        )
-
-    def _rising(self) -> list[tuple[str, str]]:
-        """The classes of events that somebody above takes: those that a worker can import."""
-        place = self._place
-        found = dict.fromkeys(place.scheduler.system.rising)
-        for each in self.taken_above():
-            if shipping.is_importable(each):
-                found[each.__module__, each.__qualname__] = None
-        return list(found)
-
-    def taken_above(self) -> Iterator[type]:
-        """The classes of what those above this place take."""
-        for above in self._place.ancestors:
-            yield from above._place.routes.messages
 
     def started(self, frame: f.Started) -> None:
         """The actor there is up, or has declined to run."""
@@ -317,7 +274,7 @@ class Isolated(Far):
 
     def _fell(self, error: BaseException) -> None:
         self._crashed = True
-        flight = self._last_taken()
+        flight = self._outlet.last_taken()
         if flight is None:
             lifecycle.crash(self._place, error, None, doing="what its own process did")
         else:
@@ -347,8 +304,8 @@ class Isolated(Far):
         self._gone.resolve()
 
     def _death(self) -> ProcessDied:
-        flight = self._last_taken()
-        others = [each for each in self._in_hand() if each is not flight]
+        flight = self._outlet.last_taken()
+        others = [each for each in self._outlet.in_hand() if each is not flight]
         spec: Any = self._place.spec
         return died(
             self._place.path,
@@ -361,35 +318,6 @@ class Isolated(Far):
             memory_limit=spec.memory_limit,
             stack=stacks.noted(self._stack),
         )
-
-    def _last_taken(self) -> Flight | None:
-        """The message that was taken last, if it is still known; one that is in hand, if that one
-        is over."""
-        link, page = self._link, self._page
-        if link is None or page is None:
-            return None
-        number = page.latest
-        if page.fate(number) == pages.DONE and (in_hand := self._in_hand()):
-            return in_hand[-1]
-        latest = link.latest
-        if latest is not None and latest.number == number:
-            return latest
-        return next((each for each in self._outlet.flights() if each.number == number), None)
-
-    def _in_hand(self) -> list[Flight]:
-        """The calls that were begun there and are not answered, in order. Of one-way messages
-        nobody is told when they are over."""
-        page = self._page
-        if page is None:
-            return []
-        aside = page.aside()
-        return [
-            each
-            for each in self._outlet.flights()
-            if each.slot is not None
-            and page.fate(each.number) == pages.TAKEN
-            and each.number not in aside
-        ]
 
     def _fail_flights(self) -> None:
         """Nobody will answer what was begun; what was not goes back into the queue."""
@@ -469,17 +397,6 @@ def isolated(spec: Any) -> Isolated:
     options = check_isolation(spec.isolation, spec.memory_limit)
     assert options is not None
     return Isolated(options)
-
-
-def log_levels() -> dict[str, int]:
-    """The levels of all loggers that have one of their own; that of the root as ``""``."""
-    manager = logging.getLogger().manager
-    found = {
-        name: logger.level
-        for name, logger in list(manager.loggerDict.items())
-        if isinstance(logger, logging.Logger) and logger.level
-    }
-    return {"": max(logging.getLogger().level, manager.disable), **found}
 
 
 def _pending(place: Place) -> Pending:

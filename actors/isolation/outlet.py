@@ -10,7 +10,7 @@ import trio
 from msgspec import Raw
 
 from actors.isolation.frames import Abandoned, Message
-from actors.isolation.page import SENT
+from actors.isolation.page import DONE, SENT, TAKEN
 from actors.mailbox import CAUSE, CORRELATION, ID, SENDER
 from actors.payloads.names import NotEncodable
 from actors.runtime import calls
@@ -120,6 +120,30 @@ class Outlet:
         """What was sent and of which it is not known what became of it, in order."""
         waiting = [each for each in self._open.values() if each.outlet is self]
         return sorted((*waiting, *self._casts, *self._aside.values()), key=_by_number)
+
+    def in_hand(self) -> list[Flight]:
+        """The calls that were begun there and are not answered, in order. Of one-way messages
+        nobody is told when they are over."""
+        page = self._link.outgoing
+        aside = page.aside()
+        return [
+            each
+            for each in self.flights()
+            if each.slot is not None
+            and page.fate(each.number) == TAKEN
+            and each.number not in aside
+        ]
+
+    def last_taken(self) -> Flight | None:
+        """The message that was taken last there, if it is still known; one that is in hand, if that
+        one is over."""
+        link = self._link
+        number, latest = link.outgoing.latest, link.latest
+        if link.outgoing.fate(number) == DONE and (in_hand := self.in_hand()):
+            return in_hand[-1]
+        if latest is not None and latest.number == number:
+            return latest
+        return next((each for each in self.flights() if each.number == number), None)
 
     def withdraw(self, flight: Flight) -> None:
         """Nobody waits for the answer any more."""
