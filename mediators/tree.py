@@ -149,6 +149,14 @@ class MediatorTree(Supervisor):
         if not self._keeps or place is not self._home.ref._place:
             super()._vacated(place)
 
+    def _keep(self, entry: Entry) -> None:
+        place = entry.place
+        if place is self._home.ref._place and place.exit is not None and is_orderly(place.exit):
+            # Its end is that of the whole: what waits is settled with the tree's place.
+            entry.retry = None
+        else:
+            super()._keep(entry)
+
     def _close_kept(self) -> None:
         kept, self.kept = self.kept, {}
         for name, each in reversed(kept.items()):

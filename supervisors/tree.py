@@ -134,6 +134,11 @@ class Supervising(Actor):
         """Nobody is to come into this place as far as this supervisor knows."""
         lifecycle.settle(place, "gone")
 
+    @property
+    def _holds_messages(self) -> bool:
+        """Whether somebody's message waits here that stands in no mailbox."""
+        return False
+
     # -- the end of a child
 
     def _child_exited(self, place: Place, incarnation: int, exit: Exit, home: Place) -> None:

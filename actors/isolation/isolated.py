@@ -274,7 +274,9 @@ class Isolated(Far):
 
     def _fell(self, error: BaseException) -> None:
         self._crashed = True
-        flight = self._outlet.last_taken()
+        # An actor that tells of its crash lives still: what it took last is what it crashed with.
+        outlet = self._outlet
+        flight = outlet.last_taken() if isinstance(error, ProcessDied) else outlet.latest()
         if flight is None:
             lifecycle.crash(self._place, error, None, doing="what its own process did")
         else:

@@ -130,6 +130,7 @@ class Outlet:
             each
             for each in self.flights()
             if each.slot is not None
+            and each.item is not None  # what is asked inside is no message
             and page.fate(each.number) == TAKEN
             and each.number not in aside
         ]
@@ -137,10 +138,15 @@ class Outlet:
     def last_taken(self) -> Flight | None:
         """The message that was taken last there, if it is still known; one that is in hand, if that
         one is over."""
+        page = self._link.outgoing
+        if page.fate(page.latest) == DONE and (in_hand := self.in_hand()):
+            return in_hand[-1]
+        return self.latest()
+
+    def latest(self) -> Flight | None:
+        """The message that was taken last there, if it is still known."""
         link = self._link
         number, latest = link.outgoing.latest, link.latest
-        if link.outgoing.fate(number) == DONE and (in_hand := self.in_hand()):
-            return in_hand[-1]
         if latest is not None and latest.number == number:
             return latest
         return next((each for each in self.flights() if each.number == number), None)

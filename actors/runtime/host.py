@@ -15,7 +15,7 @@ from trio.lowlevel import Abort, enable_ki_protection
 
 from actors.dispatch import NONE, TASK
 from actors.exits import Crashed, Killed
-from actors.mailbox import MESSAGE, TOKEN, message_of, slot_of
+from actors.mailbox import MESSAGE, TOKEN, follower_of, message_of, slot_of
 from actors.messages import Envelope
 from actors.replies import Held
 from actors.runtime import calls, lifecycle
@@ -374,12 +374,23 @@ def _break_off(place: Place) -> None:
     """The task was cancelled in the middle of a turn: the turn is over, and so is the actor."""
     if place.ending is None:
         place.ending = Killed()
+    drop_job(place)
     turn, place.turn = place.turn, None
     if turn is not None:
         turn.ended = True
         if turn.slot is not None and not turn.slot.taken:
             turn.slot.fail(calls.died(place, turn.slot.message, place.ending))
     lifecycle.conclude(place)
+
+
+def drop_job(place: Place) -> None:
+    """A turn that never began is none any more: whoever follows its message is told."""
+    host = place.host
+    if host is not None and host.job is not None:
+        job, host.job = host.job, None
+        follower = follower_of(job.item)
+        if follower is not None:
+            follower.taken()
 
 
 async def _last_words(place: Place, host: Host) -> None:

@@ -341,6 +341,7 @@ def close(place: Place) -> None:
 
 def release(place: Place, exit: Exit) -> None:
     """Let go of everything the incarnation held."""
+    host.drop_job(place)
     turn, place.turn = place.turn, None
     if turn is not None:
         turn.ended = True

@@ -44,9 +44,10 @@ def effect_key() -> str:
 class Attempt(Slot):
     """The reply slot of one attempt: its answer goes to the driver's lane."""
 
-    __slots__ = ("driver", "execution", "incarnation", "key", "path", "settles")
+    __slots__ = ("attempt", "driver", "execution", "incarnation", "key", "path", "settles")
 
     key: str | None
+    attempt: int
 
     def __init__(
         self,
@@ -70,12 +71,9 @@ class Attempt(Slot):
         self.key = execution.key(path)
         self.incarnation = target.incarnation
         self.settles = False
-
-    @property
-    def attempt(self) -> int:  # type: ignore[override]
-        """Which of the step's it is."""
-        command = self.execution.open.get(self.path)
-        return command.attempts + command.deaths + 1 if isinstance(command, Step) else 1
+        # Now: a handler that outlives its attempt asks when there are more.
+        command = execution.open.get(path)
+        self.attempt = command.attempts + command.deaths + 1 if isinstance(command, Step) else 1
 
     def settle(self) -> None:
         """The answer is there. As Slot does, where no task waits."""

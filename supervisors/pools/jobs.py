@@ -7,11 +7,12 @@ from itertools import takewhile
 from math import inf
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from actors.mailbox import origin_of
+from actors.mailbox import follower_of, origin_of
 from actors.replies import Slot
 from supervisors.pools.policy import bucket, estimate, prefetch
 
 if TYPE_CHECKING:
+    from actors.mailbox import Mailbox
     from actors.place import Place
     from supervisors.pools.policy import Bucket
     from supervisors.pools.pool import PoolSupervisor
@@ -28,6 +29,7 @@ class Job:
         "attempt",
         "attempts",
         "cls",
+        "follower",
         "item",
         "key",
         "message",
@@ -47,6 +49,8 @@ class Job:
         """Of callers who have sent it again, under the same key, while the first still waits."""
         self.key = None if slot is None else slot.key
         self.item = item
+        self.follower = follower_of(item)
+        """Who is to know when it is begun: it may have come from another process."""
         self.cls = type(message)
         self.attempts = 0
         """How many workers it has cost so far."""
@@ -59,6 +63,27 @@ class Job:
     def origin(self) -> tuple[Any, ...]:
         """Sender and ids, as they stand in an item."""
         return origin_of(self.item)
+
+    def waits(self) -> None:
+        """It was not begun, or is to be begun anew."""
+        if self.follower is not None:
+            self.follower.passed_on()
+
+    def waits_no_longer(self) -> None:
+        """Nobody will begin it."""
+        if self.follower is not None and self.attempt is None:
+            self.follower.taken()
+
+    def enter(self, mailbox: Mailbox, slot: Slot | None, *, first: bool = False) -> None:
+        """Put it into a queue, at the end or in front."""
+        item = (self.message, slot, *self.origin)
+        if self.follower is not None:
+            mailbox.exempt += 1
+            item = (*item, self.follower)
+        if first:
+            mailbox.appendleft(item)
+        else:
+            mailbox.append(item)
 
     def reply(self, value: object) -> None:
         """It is done: answer whoever waits."""
@@ -81,9 +106,12 @@ class Job:
 class Attempt(Slot):
     """The reply slot of one job in the hands of one worker: the answer goes to the pool."""
 
-    __slots__ = ("job", "key", "operation", "pool", "seconds", "since", "worker")
+    __slots__ = ("attempt", "job", "key", "operation", "pool", "seconds", "since", "worker")
 
     key: str | None
+    attempt: int
+    """Which of the job's it is: workers that have died of it, and this one; if its caller counts as
+    well, on top of his."""
     seconds: float | None
     timed: ClassVar[bool] = True
 
@@ -98,6 +126,7 @@ class Attempt(Slot):
         slot = job.slot
         self.deadline = None if slot is None else slot.deadline
         self.key = None if slot is None else slot.key
+        self.attempt = job.attempts + (1 if slot is None else slot.attempt)
         self.inherited = self.done = self.taken = False
         self.pool = pool
         self.job = job
@@ -105,13 +134,6 @@ class Attempt(Slot):
         self.worker = worker
         self.since = 0.0
         self.seconds = None
-
-    @property
-    def attempt(self) -> int:  # type: ignore[override]
-        """Which of the job's it is: workers that have died of it, and this one; if its caller
-        counts as well, on top of his."""
-        job = self.job
-        return job.attempts + (1 if job.slot is None else job.slot.attempt)
 
     def settle(self) -> None:
         """The worker has answered, or has died, or never begun."""
@@ -188,6 +210,7 @@ class Jobs:
 
     def add(self, job: Job) -> None:
         """The last in its queue."""
+        job.waits()
         if job.key is not None:
             self._keys[job.key] = job
         self.operation(job.cls).queue[job.number] = job
@@ -208,6 +231,7 @@ class Jobs:
 
     def put_back(self, job: Job) -> None:
         """Back where it stood: what is older than all that waits goes to the front."""
+        job.waits()
         queue = self.operation(job.cls).queue
         before = [*takewhile(lambda number: number < job.number, queue)]
         queue[job.number] = job
@@ -224,6 +248,7 @@ class Jobs:
         if self.operations[job.cls].queue.pop(job.number, None) is None:
             return
         self.waiting -= 1
+        job.waits_no_longer()
         if job.key is not None:
             self._absent[job.number] = job
             if len(self._absent) > ABSENT:

@@ -16,9 +16,11 @@ from actors import (
     Refusal,
     Unhandled,
     handles,
+    is_orderly,
 )
 from actors.dispatch import known_messages
 from actors.mailbox import NOWHERE, origin_of
+from actors.messages import carried
 from actors.replies import INLINE
 from actors.runtime import calls
 from supervisors.crew import HandedOnRoutes
@@ -40,6 +42,7 @@ from supervisors.pools.policy import MAX_PREFETCH, wanted
 from supervisors.pools.reports import poisoned
 from supervisors.pools.worker import Worker
 from supervisors.pools.workforce import Workforce
+from supervisors.sharding.host import hosting
 from supervisors.specs import Child, face_of
 
 if TYPE_CHECKING:
@@ -66,6 +69,8 @@ class PoolSupervisor(Workforce):
         self._numbers = self._done = 0
         self._bound = inf
         self._rate_timer: Timer | None = None
+        self._moves = False
+        """It leaves its shard's host, in order: what waits goes on elsewhere."""
 
     def _prepare(self, place: Place) -> None:
         super()._prepare(place)
@@ -159,7 +164,7 @@ class PoolSupervisor(Workforce):
         mailbox = place.mailbox
         if mailbox is None:
             mailbox = place.open_mailbox()
-        mailbox.append((job.message, attempt, *job.origin))
+        job.enter(mailbox, attempt)
         if place.idle:
             place.scheduler.schedule(place)
 
@@ -187,6 +192,10 @@ class PoolSupervisor(Workforce):
             self._wait_for_rate(now)
             return False
         return True
+
+    @property
+    def _holds_messages(self) -> bool:
+        return bool(self._jobs.waiting) or any(each.in_hand for each in self._workers.values())
 
     def _make_room(self) -> None:
         """What waits here counts as waiting in the mailbox."""
@@ -280,6 +289,10 @@ class PoolSupervisor(Workforce):
 
     def _give_back(self, job: Job) -> None:
         place = self._place
+        if self._moves and place.running:
+            self._leave_behind(job)
+            return
+        job.waits_no_longer()
         gone = NoSuchActor(
             f"{place.path} is stopping; {job.cls.__name__} was not handled.",
             ref=place.ref,
@@ -290,13 +303,31 @@ class PoolSupervisor(Workforce):
         else:
             place.scheduler.dead_letter(place, job.item, "the pool is stopping")
 
+    def _leave_behind(self, job: Job) -> None:
+        """Where it stood before it was taken in: what becomes of the place becomes of it."""
+        place = self._place
+        mailbox = place.open_mailbox()
+        for slot in (job.slot, *(job.others or ())):
+            if slot is not None and not slot.done:
+                slot.taken = False
+                slot.room = None
+                slot.holder = place
+                if slot is not job.slot:
+                    mailbox.appendleft((job.message, slot, *job.origin))
+        if job.slot is None or not job.slot.done:
+            job.enter(mailbox, job.slot, first=True)
+        else:
+            job.waits_no_longer()
+
     # -- stopping
 
     def _children_down(self, exit: Exit) -> Steps | None:
+        self._moves = is_orderly(exit) and hosting(self._place) is not None
         stopping = super()._children_down(exit)
         if self._rate_timer is not None:
             self._rate_timer.cancel()
-        for job in self._jobs.drain():
+        left = self._jobs.drain()
+        for job in reversed(left) if self._moves else left:
             self._give_back(job)
         self._make_room()
         return stopping
@@ -371,4 +402,4 @@ def is_to_blame(job: Job, exit: Exit) -> bool:
     if not isinstance(exit, Crashed):
         return False
     error = exit.exception
-    return not isinstance(error, ProcessDied) or error.message is job.message
+    return not isinstance(error, ProcessDied) or carried(error.message) is job.message

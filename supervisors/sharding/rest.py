@@ -9,6 +9,7 @@ from supervisors.tree import Supervising
 
 if TYPE_CHECKING:
     from actors.place import Place
+    from supervisors.entries import Entry
 
 
 def at_rest(place: Place) -> bool:
@@ -21,7 +22,11 @@ def at_rest(place: Place) -> bool:
     spoken_to = place.ref._place
     if spoken_to is not place and not at_rest(spoken_to):
         return False
-    below = place.actor._entries() if isinstance(place.actor, Supervising) else ()
+    below: list[Entry] = []
+    if isinstance(place.actor, Supervising):
+        if place.actor._holds_messages:
+            return False
+        below = place.actor._entries()
     return all(at_rest(each.place) for each in below if each.place is not spoken_to)
 
 

@@ -544,6 +544,37 @@ async def test_k12_the_drivers_queue_survives_an_orderly_end(
     await queue_outlives_an_orderly_end(start_supervised)
 
 
+class Leaves(Mediator):
+    """Ends itself when it is told to, and is started again."""
+
+    @handles
+    def reserve(self, msg: Reserve) -> str:
+        return msg.item
+
+    @handles
+    def leave(self, msg: Paid) -> None:
+        self.stop()
+
+
+async def test_k12_the_drivers_queue_survives_its_own_stop(
+    start_supervised: StartSupervised,
+) -> None:
+    leaves = await start_supervised(Leaves)
+    await introspection.suspend(leaves)
+    answers: list[str] = []
+
+    async def reserve(item: str) -> None:
+        answers.append(await leaves.call(Reserve(item), timeout=60))
+
+    async with trio.open_nursery() as nursery:
+        leaves.cast(Paid(1))
+        for item in "abc":
+            nursery.start_soon(reserve, item)
+        await wait_all_tasks_blocked()
+        await introspection.resume(leaves)
+    assert sorted(answers) == ["a", "b", "c"] and leaves.incarnation == 2
+
+
 async def test_k12_without_its_place_kept_the_drivers_queue_would_be_lost(
     start_supervised: StartSupervised, monkeypatch: pytest.MonkeyPatch
 ) -> None:

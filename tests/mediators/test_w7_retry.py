@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trio
 
+from actors import Actor, handles
 from actors.replies import Slot
 from mediators import Retry, Status, StepFailed
 from mediators import history as h
 from mediators.driver.attempts import Attempt
 from mediators.retry import DEFAULT_RETRY, STEP_TIMEOUT
-from supervisors import Backoff, RestartChild, StopChild
+from supervisors import Backoff, Child, RestartChild, StopChild
 from tests.mediators.shops import HANG, Boom, Crash, Do, Flow, OutOfStock, Pack, World, start
 
 if TYPE_CHECKING:
@@ -53,6 +54,25 @@ async def test_w7_a_component_is_told_which_attempt_it_makes(virtual_clock: Virt
     async with world.running() as shop:
         assert await shop.call(Flow(), timeout=None) == "did a"
     assert (world.log, world.attempts) == ("b, a, a, a, a", [1, 1, 2, 3, 4])
+
+
+async def test_w7_a_handler_that_outlives_its_attempt_is_told_the_same(
+    virtual_clock: VirtualClock,
+) -> None:
+    tries: list[int] = []
+
+    class Late(Actor):
+        @handles
+        async def do(self, msg: Do) -> str:
+            tries.append(self.envelope.attempt)
+            await trio.sleep(30.0 if len(tries) == 1 else 0.0)
+            tries.append(self.envelope.attempt)
+            return "done"
+
+    world = World(virtual_clock, one, components=[Child(Late)])
+    async with world.running() as shop:
+        assert await shop.call(Flow(), timeout=None) == "done"
+    assert tries[:2] == [1, 1] and tries[2] == tries[3] > 1
 
 
 async def test_w7_timeout_none_waits_for_ever(virtual_clock: VirtualClock) -> None:

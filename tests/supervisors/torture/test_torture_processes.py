@@ -142,7 +142,7 @@ def test_no_key_has_two_live_owners(tmp_path: Path, seconds: float, seed: int) -
     async def move(shards: Any) -> None:
         while not over:
             try:
-                await shards.call(Resize(killer.random.randint(1, 3)), timeout=None)
+                await shards.call(Resize(killer.random.randint(2, 5)), timeout=None)
             except StillMoving:
                 pass
             await trio.sleep(0.3)
@@ -152,7 +152,7 @@ def test_no_key_has_two_live_owners(tmp_path: Path, seconds: float, seed: int) -
         async with open_system(seed=seed) as system:
             killer.follow(system)
             owner = Child(Owner, str(tmp_path), isolation=QUICK)
-            spec = Shards(owner, key="key", count=8, processes=2, idle=0.05)
+            spec = Shards(owner, key="key", count=8, processes=4, idle=0.05)
             shards = await system.start(spec)
             async with trio.open_nursery() as nursery:
                 for number in range(24):
