@@ -86,5 +86,5 @@ class Holds(Actor):
         await trio.sleep(0.1)
 
     def format_state(self) -> object:
-        time.sleep(1.0)
+        time.sleep(10.0)
         return "never told"
