@@ -85,6 +85,14 @@ class Holds(Actor):
     async def on_stop(self, exit: Exit) -> None:
         await trio.sleep(0.1)
 
+
+class Unreadable(Actor):
+    """Takes long to say how it stands."""
+
+    @handles
+    def plus(self, msg: Plus) -> int:
+        return msg.amount
+
     def format_state(self) -> object:
         time.sleep(10.0)
         return "never told"

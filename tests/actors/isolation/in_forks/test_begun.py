@@ -12,7 +12,7 @@ import trio
 
 from actors import ActorDied, NoSuchActor, Process, introspection
 from tests.actors.isolation.far_actors import Note, Plus
-from tests.actors.isolation.in_forks.begun_actors import Boom, Front, Hold, Holds, Which
+from tests.actors.isolation.in_forks.begun_actors import Boom, Front, Hold, Holds, Unreadable, Which
 from tests.actors.isolation.in_forks.guarded import real
 from tests.actors.isolation.in_forks.places import alone, until
 
@@ -83,7 +83,7 @@ async def test_a_crash_names_the_message_it_was() -> None:
 
 @real
 async def test_what_somebody_looked_at_is_no_message() -> None:
-    async with alone(Holds, isolation="process") as (_, ref):
+    async with alone(Unreadable, isolation="process") as (_, ref):
         assert await ref.call(Plus(1)) == 1
         pid = ref._place.actor._worker.pid
         ends: list[str] = []
