@@ -140,13 +140,13 @@ async def test_the_error_of_a_killed_process_shows_what_was_sent_and_not_how_it_
 
 @real
 async def test_only_turns_that_had_begun_end_with_their_process() -> None:
-    """Turns that may await begin in tasks of their own, in whatever order."""
-    begun = 0
+    """Turns that may await begin in tasks of their own: in the order in which they came, or in the
+    reverse of it, and the one that ends the process is neither the first nor the last."""
     async with open_system() as system:
         backoff = Backoff(0.0, 0.0)
         child = Child(Account, backoff=backoff)
         shards = await system.start(Shards(child, key="who", count=4, processes=1))
-        for _ in range(6):
+        for _ in range(4):
             for who in "abcd":
                 await shards.call(Add(who))
             pid = (await shards.call(Where("a")))[2]
@@ -161,7 +161,7 @@ async def test_only_turns_that_had_begun_end_with_their_process() -> None:
 
             os.kill(pid, signal.SIGSTOP)
             async with trio.open_nursery() as nursery:
-                for message in (KillSoon("a"), Hold("b", 0.2), Hold("c", 0.2), Hold("d", 0.2)):
+                for message in (Hold("b", 0.2), KillSoon("a"), Hold("c", 0.2), Hold("d", 0.2)):
                     nursery.start_soon(ask, message)
                 await trio.testing.wait_all_tasks_blocked()
                 os.kill(pid, signal.SIGCONT)
@@ -170,8 +170,7 @@ async def test_only_turns_that_had_begun_end_with_their_process() -> None:
             if others:
                 text += f"; {others} more {'was' if others == 1 else 'were'} in hand."
             assert str(ends["a"]).endswith(text)
-            begun += others
-    assert begun < 3 * 6
+            assert others < 3
 
 
 @real
