@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from actors.mailbox import follower_of, origin_of
 from actors.replies import Slot
+from supervisors.pools.admin import OperationInfo
 from supervisors.pools.policy import bucket, estimate, prefetch
 
 if TYPE_CHECKING:
@@ -157,6 +158,19 @@ class Operation:
         self.bucket: Bucket | None = None
         self.seconds: float | None = None
         """How long the next one may take, going by those before; None before the first is done."""
+
+    def info(self, name: str) -> OperationInfo:
+        """How it stands, under the name of its class."""
+        return OperationInfo(
+            name,
+            len(self.queue),
+            self.running,
+            self.done,
+            self.failed,
+            None if self.concurrency == inf else int(self.concurrency),
+            None if self.bucket is None else self.bucket.rate,
+            self.seconds,
+        )
 
     @property
     def prefetch(self) -> int:

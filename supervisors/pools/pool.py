@@ -28,13 +28,11 @@ from supervisors.pools.admin import (
     DropPoison,
     GetPoison,
     GetPool,
-    OperationInfo,
     Poisoned,
     PoisonMessage,
     PoolInfo,
     RetryPoison,
     SetLimit,
-    WorkerInfo,
 )
 from supervisors.pools.jobs import Attempt, Job, Jobs
 from supervisors.pools.poison import Poison
@@ -337,28 +335,12 @@ class PoolSupervisor(Workforce):
     @handles
     def _get_pool(self, message: GetPool) -> PoolInfo:
         jobs = self._jobs
-        operations = [
-            OperationInfo(
-                cls.__name__,
-                len(each.queue),
-                each.running,
-                each.done,
-                each.failed,
-                None if each.concurrency == inf else int(each.concurrency),
-                None if each.bucket is None else each.bucket.rate,
-                each.seconds,
-            )
-            for cls, each in jobs.operations.items()
-        ]
-        workers = [
-            WorkerInfo(each.place.id, each.up, len(each.in_hand), each.taken)
-            for each in self._workers.values()
-        ]
+        operations = tuple(each.info(cls.__name__) for cls, each in jobs.operations.items())
         return PoolInfo(
             self._min,
             self._max,
-            tuple(workers),
-            tuple(operations),
+            tuple(each.info for each in self._workers.values()),
+            operations,
             jobs.waiting,
             sum(each.running for each in operations),
             self._done,

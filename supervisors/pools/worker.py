@@ -5,6 +5,8 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING
 
+from supervisors.pools.admin import WorkerInfo
+
 if TYPE_CHECKING:
     from actors.place import Place
     from supervisors.entries import Entry
@@ -45,6 +47,11 @@ class Worker:
     def place(self) -> Place:
         """Where it lives."""
         return self.entry.place
+
+    @property
+    def info(self) -> WorkerInfo:
+        """How it stands."""
+        return WorkerInfo(self.place.id, self.up, len(self.in_hand), self.taken)
 
     @property
     def ending(self) -> bool:
