@@ -121,11 +121,12 @@ class SharedShard(Lookups):
             done(error_of(answer.refused))
 
         data = packed(batch)
-        room, place = self._room, self._writer._place
-        while len(data) > room:
-            send(place, Part(self.shard, self.epoch, data[:room]), None, NOWHERE)
-            data = data[room:]
-        ask(self._writer, Commit(self.shard, self.epoch, data), committed, done)
+        room, at = self._room, 0
+        while len(data) - at > room:
+            part = Part(self.shard, self.epoch, data[at : at + room])
+            send(self._writer._place, part, None, NOWHERE)
+            at += room
+        ask(self._writer, Commit(self.shard, self.epoch, data[at:]), committed, done)
 
     def append(self, batch: Batch) -> None:
         """Not here: nobody waits in a thread for another process."""
