@@ -30,6 +30,7 @@ from actors import (
     MailboxFull,
     Normal,
     NoSuchActor,
+    Ref,
     Refusal,
     StartFailed,
     StateMachine,
@@ -61,7 +62,7 @@ from supervisors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from supervisors.testing import StartSupervised
 
@@ -522,9 +523,8 @@ async def test_k12_the_drivers_queue_survives_its_crash_and_not_its_supervisors(
     assert await shop.call(Reserve("later")) == "later"
 
 
-async def queue_outlives_an_orderly_end(start_supervised: StartSupervised) -> None:
-    shop = await start_supervised(Shop)
-    await introspection.suspend(shop)
+async def queue_outlives(shop: Ref[Any], end: Callable[[Ref[Any]], Awaitable[object]]) -> None:
+    """What waits when a mediator is brought to its end is answered by its next incarnation."""
     answers: list[str] = []
 
     async def reserve(item: str) -> None:
@@ -534,8 +534,14 @@ async def queue_outlives_an_orderly_end(start_supervised: StartSupervised) -> No
         for item in "abc":
             nursery.start_soon(reserve, item)
         await wait_all_tasks_blocked()
-        await shop.stop()
+        await end(shop)
     assert sorted(answers) == ["a", "b", "c"] and shop.incarnation == 2
+
+
+async def queue_outlives_an_orderly_end(start_supervised: StartSupervised) -> None:
+    shop = await start_supervised(Shop)
+    await introspection.suspend(shop)
+    await queue_outlives(shop, Ref.stop)
 
 
 async def test_k12_the_drivers_queue_survives_an_orderly_end(
@@ -561,18 +567,8 @@ async def test_k12_the_drivers_queue_survives_its_own_stop(
 ) -> None:
     leaves = await start_supervised(Leaves)
     await introspection.suspend(leaves)
-    answers: list[str] = []
-
-    async def reserve(item: str) -> None:
-        answers.append(await leaves.call(Reserve(item), timeout=60))
-
-    async with trio.open_nursery() as nursery:
-        leaves.cast(Paid(1))
-        for item in "abc":
-            nursery.start_soon(reserve, item)
-        await wait_all_tasks_blocked()
-        await introspection.resume(leaves)
-    assert sorted(answers) == ["a", "b", "c"] and leaves.incarnation == 2
+    leaves.cast(Paid(1))
+    await queue_outlives(leaves, introspection.resume)
 
 
 async def test_k12_without_its_place_kept_the_drivers_queue_would_be_lost(
